@@ -1,0 +1,50 @@
+"""Settings of the `image` tool to a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sdcreative import Blend, Noise, Shot, Timeline
+from sdcreative.media.image import read_picture
+
+from .settings import ImageSettings
+
+
+def timeline(settings: ImageSettings) -> Timeline:
+    """One shot per prompt and seed, row by row.
+
+    Raises:
+        DataError: the start picture or the mask cannot be read.
+    """
+    prompts = [settings.prompt] if isinstance(settings.prompt, str) else settings.prompt
+    image = _read(settings.image, settings.size, "RGB")
+    mask = _read(settings.mask, settings.size, "L")
+
+    def shots() -> Iterator[Shot]:
+        for prompt in prompts:
+            for i in range(settings.count):
+                yield Shot(
+                    Blend(prompt),
+                    Noise((settings.seed + i) % 2**32),
+                    Blend(settings.negative_prompt),
+                    settings.guidance_scale,
+                    image=image,
+                    mask=mask,
+                    strength=1.0 if image is None else settings.strength,
+                )
+
+    length = len(prompts) * settings.count
+    columns = settings.columns or (settings.count if len(prompts) > 1 else min(8, settings.count))
+    return Timeline(
+        shots,
+        length,
+        steps=settings.steps,
+        sampler=settings.sampler,
+        size=settings.size,
+        columns=columns if length > 1 else None,
+    )
+
+
+def _read(path: str | None, size: tuple[int, int] | None, mode: str):  # noqa: ANN202
+    return None if path is None else read_picture(Path(path).expanduser(), size, mode)

@@ -1,0 +1,143 @@
+"""Training a text encoder and an image tower contrastively (Radford et al. 2021, fig. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sdcreative.models.building import build_clip
+
+from .pictures import BACKGROUNDS, Drawing, compose
+from .settings import ClipStage
+from .sheets import tile
+from .vocabulary import read_tokenizer, write_tokenizer
+
+CONTRAST = 4.6052  # log(100), the temperature's bound in the paper
+
+
+class ClipObjective:
+    """Match pictures with their captions within a batch, both ways."""
+
+    name = "clip"
+
+    def __init__(
+        self,
+        stage: ClipStage,
+        size: int,
+        training: Sequence[Drawing],
+        held_out: Sequence[Drawing],
+        device: torch.device,
+        folder: Path,
+    ) -> None:
+        self.stage, self.device = stage, device
+        self.training, self.held_out = training, held_out or training
+        if not (folder / "vocab.json").is_file():
+            write_tokenizer(_all_captions(training), stage.vocabulary, stage.context, folder)
+        self.tokenizer: Any = read_tokenizer(folder)
+        torch.manual_seed(stage.schedule.seed)
+        self.clip: Any = build_clip(
+            width=stage.width,
+            layers=stage.layers,
+            heads=stage.heads,
+            vocabulary=len(self.tokenizer),
+            context=stage.context,
+            size=size,
+            patch=stage.patch,
+        )
+        self.modules: dict[str, nn.Module] = {"clip": self.clip}
+
+    def batch(self, rng: np.random.Generator, size: int) -> tuple[Tensor, list[str]]:
+        chosen = rng.integers(len(self.training), size=size)
+        samples = [compose(self.training[i], rng) for i in chosen]
+        captions = [str(rng.choice(sample.captions)) for sample in samples]
+        return torch.from_numpy(np.stack([s.pixels for s in samples])), captions
+
+    def loss(
+        self, batch: tuple[Tensor, list[str]], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        pixels, captions = batch
+        texts, pictures = self.text_features(captions), self.picture_features(pixels)
+        scale = self.clip.logit_scale.clamp(max=CONTRAST).exp()
+        logits = scale * texts @ pictures.T
+        same = np.array(captions)[:, None] == np.array(captions)[None]
+        rivals = torch.from_numpy(same & ~np.eye(len(captions), dtype=bool)).to(self.device)
+        logits = logits.masked_fill(rivals, float("-inf"))
+        target = torch.arange(len(captions), device=self.device)
+        by_text = functional.cross_entropy(logits, target)
+        by_picture = functional.cross_entropy(logits.T, target)
+        accuracy = (logits.argmax(1) == target).float().mean()
+        return {"loss": (by_text + by_picture) / 2, "accuracy": accuracy}
+
+    def text_features(self, captions: Sequence[str]) -> Tensor:
+        """Unit vectors (N, width) of captions."""
+        tokens = self.tokenizer(
+            list(captions),
+            padding="max_length",
+            truncation=True,
+            max_length=self.stage.context,
+            return_tensors="pt",
+        )
+        pooled = self.clip.text_model(tokens.input_ids.to(self.device)).pooler_output
+        return functional.normalize(self.clip.text_projection(pooled), dim=-1)
+
+    def picture_features(self, pixels: Tensor) -> Tensor:
+        """Unit vectors (N, width) of pictures (N, 3, size, size) in [-1, 1]."""
+        pooled = self.clip.vision_model(pixels.to(self.device)).pooler_output
+        return functional.normalize(self.clip.visual_projection(pooled), dim=-1)
+
+    @torch.no_grad()
+    def named(self, top: int = 1) -> float:
+        """Share of held-out drawings whose name is among the ``top`` nearest of all names."""
+        names = sorted({d.name for d in [*self.training, *self.held_out]})
+        texts = self.text_features([f"a picture of a {name}" for name in names])
+        rng = np.random.default_rng(1)
+        pixels = np.stack([compose(d, rng).pixels for d in self.held_out])
+        order = (self.picture_features(torch.from_numpy(pixels)) @ texts.T).topk(top).indices
+        hits = [d.name in {names[i] for i in row} for d, row in zip(self.held_out, order, strict=True)]
+        return sum(hits) / len(hits)
+
+    def measure(self) -> dict[str, float]:
+        return {"named_top1": self.named(), "named_top5": self.named(5)}
+
+    @torch.no_grad()
+    def sheet(self) -> Image.Image:
+        """Held-out drawings in the first row; below each, the three nearest training drawings."""
+        rng = np.random.default_rng(1)
+        wanted = [compose(d, rng, white=1).pixels for d in self.held_out[:8]]
+        pool = [compose(d, rng, white=1).pixels for d in self.training[:256]]
+        queries = self.picture_features(torch.from_numpy(np.stack(wanted)))
+        near = (queries @ self.picture_features(torch.from_numpy(np.stack(pool))).T).topk(3).indices
+        rows = [*wanted, *(pool[int(near[i, k])] for k in range(3) for i in range(len(wanted)))]
+        return tile(torch.from_numpy(np.stack(rows)), columns=len(wanted))
+
+    def save(self, folder: Path) -> None:
+        """The pair in ``clip/``, for scoring; its text half in ``text_encoder/``, for diffusion."""
+        self.clip.half().save_pretrained(folder / "clip")
+        self.clip.float()
+        text_encoder = text_half(self.clip)
+        text_encoder.half().save_pretrained(folder / "text_encoder")
+
+
+def text_half(clip: Any) -> Any:
+    """A CLIPTextModel with the weights of a CLIPModel's text tower."""
+    from transformers import CLIPTextModel
+
+    encoder = CLIPTextModel(clip.config.text_config)
+    source = clip.text_model.state_dict()
+    wanted = encoder.state_dict()
+    encoder.load_state_dict({key: source[key.removeprefix("text_model.")] for key in wanted})
+    return encoder
+
+
+def _all_captions(drawings: Sequence[Drawing]) -> list[str]:
+    captions = {caption for drawing in drawings for caption in drawing.captions}
+    backgrounds = {d.background_caption for d in drawings if d.background_caption}
+    captions |= {b.format(background=colour) for b in backgrounds for colour in BACKGROUNDS}
+    return sorted(captions)

@@ -1,0 +1,250 @@
+"""The drawings of the built-in `emoji` model: openly licensed emoji of the npm registry, captioned."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sdcreative.errors import DataError
+
+from .pictures import BACKGROUNDS, Drawing
+
+
+@dataclass(frozen=True)
+class Collection:
+    """One npm package of drawings: the caption's style word and its pinned version."""
+
+    package: str
+    version: str
+    style: str
+
+
+COLLECTIONS = (
+    Collection("@iconify-json/noto", "1.2.9", "cartoon"),
+    Collection("@iconify-json/noto-v1", "1.2.5", "blob"),
+    Collection("@iconify-json/fxemoji", "1.2.2", "retro"),
+    Collection("@iconify-json/fluent-emoji", "1.2.7", "glossy"),
+    Collection("@iconify-json/fluent-emoji-flat", "1.2.6", "flat"),
+    Collection("@iconify-json/twemoji", "1.2.5", "simple"),
+)
+LABELS = Collection("emojibase-data", "17.0.0", "")
+
+GROUPS = {
+    "people": (0, 1),
+    "animals": (3,),
+    "food": (4,),
+    "places": (5,),
+    "activities": (6,),
+    "objects": (7,),
+    "symbols": (8,),
+}
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (210, 45, 45),
+    "orange": (245, 140, 40),
+    "yellow": (250, 205, 60),
+    "green": (90, 170, 70),
+    "blue": (60, 140, 220),
+    "purple": (140, 90, 190),
+    "pink": (245, 150, 180),
+    "brown": (140, 90, 60),
+    "gray": (150, 155, 160),
+    "black": (40, 42, 48),
+    "white": (240, 240, 240),
+}
+CACHE_VERSION = 2
+
+
+def read_emoji(
+    cache: Path, size: int, groups: Sequence[str], hold_out_pairs: int = 10
+) -> list[Drawing]:
+    """Fetch, render and caption the drawings; the rendered set is cached as one .npz file.
+
+    Args:
+        cache: folder for the npm packages and the rendered drawings.
+        size: side in pixels.
+        groups: any of people, animals, food, places, activities, objects, symbols.
+        hold_out_pairs: one in so many (thing, background colour) pairs is never shown in
+            training, chosen by a checksum of the two names; 0 shows all.
+
+    Raises:
+        DataError: npm or resvg is missing, a package cannot be fetched, or a group is unknown.
+    """
+    unknown = [g for g in groups if g not in GROUPS]
+    if unknown:
+        raise DataError(f"unknown emoji group {unknown[0]!r}; known: {', '.join(GROUPS)}")
+    cache.mkdir(parents=True, exist_ok=True)
+    name = f"emoji_v{CACHE_VERSION}_{size}_{'-'.join(sorted(groups))}.npz"
+    if not (cache / name).is_file():
+        _render_all(cache, cache / name, size, groups)
+    with np.load(cache / name) as stored:
+        pictures, table = stored["pictures"], json.loads(str(stored["table"]))
+    return [
+        _caption(rgba, row, hold_out_pairs) for rgba, row in zip(pictures, table, strict=True)
+    ]
+
+
+def held_out_backgrounds(name: str, one_in: int) -> frozenset[str]:
+    """Background colours never shown with the thing ``name`` in training."""
+    if one_in == 0:
+        return frozenset()
+    return frozenset(
+        colour
+        for colour in BACKGROUNDS
+        if colour != "white" and zlib.crc32(f"{name}|{colour}".encode()) % one_in == 0
+    )
+
+
+def _caption(rgba: np.ndarray, row: dict[str, str], hold_out_pairs: int) -> Drawing:
+    name, style, colour, group = row["name"], row["style"], row["colour"], row["group"]
+    noun = f"{_article(name)} {name}"
+    coloured = name if colour in name.split() else f"{colour} {name}"
+    coloured = f"{_article(coloured)} {coloured}"
+    plain = name.split(" ", 1)[-1] if name.split(" ", 1)[0] in COLOURS else name
+    captions = (
+        f"a picture of {_article(plain)} {plain}",
+        f"a picture of {noun}",
+        f"a picture of {noun}",
+        noun,
+        name,
+        f"{noun}, {style} style",
+        f"a picture of {noun}, {style} style",
+        coloured,
+        f"a picture of {coloured}",
+        f"{coloured}, {style} style",
+        f"{noun}, {group}",
+    )
+    return Drawing(
+        rgba=rgba,
+        captions=captions,
+        background_caption="on a {background} background",
+        name=name,
+        style=style,
+        avoid=held_out_backgrounds(name, hold_out_pairs),
+    )
+
+
+def _article(words: str) -> str:
+    return "an" if words[0] in "aeiou" else "a"
+
+
+def _render_all(cache: Path, target: Path, size: int, groups: Sequence[str]) -> None:
+    labels = json.loads((_fetch(cache, LABELS) / "en" / "data.json").read_text("utf-8"))
+    wanted = {number for group in groups for number in GROUPS[group]}
+    labels = [entry for entry in labels if entry.get("group") in wanted]
+    group_of = {number: group for group in groups for number in GROUPS[group]}
+    slugs = _slugs(cache)
+    pictures: list[np.ndarray] = []
+    table: list[dict[str, str]] = []
+    for collection in COLLECTIONS:
+        icons = json.loads((_fetch(cache, collection) / "icons.json").read_text("utf-8"))
+        for entry in labels:
+            svg = _svg(icons, slugs.get(_codepoint(entry["hexcode"])), entry["label"])
+            if svg is None:
+                continue
+            rgba = _render(svg, size)
+            pictures.append(rgba)
+            table.append(
+                {
+                    "name": _plain_name(entry["label"]),
+                    "style": collection.style,
+                    "colour": _main_colour(rgba),
+                    "group": group_of[entry["group"]],
+                }
+            )
+    order = sorted(range(len(table)), key=lambda i: zlib.crc32(json.dumps(table[i]).encode()))
+    temporary = target.with_suffix(".tmp.npz")
+    np.savez(
+        temporary,
+        pictures=np.stack([pictures[i] for i in order]),
+        table=json.dumps([table[i] for i in order]),
+    )
+    temporary.replace(target)
+
+
+def _plain_name(label: str) -> str:
+    name = label.lower().replace("-", " ").replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    return re.sub(r"[:,.]", "", name)
+
+
+def _codepoint(hexcode: str) -> str:
+    return hexcode.lower().replace("-fe0f", "")
+
+
+def _slugs(cache: Path) -> dict[str, str]:
+    """Icon name by code point, from the collections that list their characters."""
+    slugs: dict[str, str] = {}
+    for collection in reversed(COLLECTIONS):
+        file = _fetch(cache, collection) / "chars.json"
+        slugs.update(json.loads(file.read_text("utf-8")))
+    return slugs
+
+
+def _svg(icons: dict, slug: str | None, label: str) -> str | None:
+    by_label = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+    for name in (slug, by_label):
+        if name in icons["icons"]:
+            break
+    else:
+        return None
+    icon = icons["icons"][name]
+    width = icon.get("width", icons.get("width", 16))
+    height = icon.get("height", icons.get("height", 16))
+    box = f"{icon.get('left', 0)} {icon.get('top', 0)} {width} {height}"
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'width="{width}" height="{height}" viewBox="{box}">{icon["body"]}</svg>'
+    )
+
+
+def _render(svg: str, size: int) -> np.ndarray:
+    try:
+        import resvg_py
+    except ImportError as error:
+        raise DataError("rendering drawings needs resvg-py: pip install 'sdcreative[train]'") from error
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size * 2, height=size * 2))
+    with Image.open(io.BytesIO(png)) as picture:
+        return np.array(picture.convert("RGBA").resize((size, size), Image.Resampling.BOX))
+
+
+def _main_colour(rgba: np.ndarray) -> str:
+    pixels = rgba[rgba[..., 3] > 200][:, :3].astype(np.float32)
+    if len(pixels) == 0:
+        return "gray"
+    names = list(COLOURS)
+    palette = np.array([COLOURS[n] for n in names], dtype=np.float32)
+    nearest = ((pixels[:, None] - palette[None]) ** 2).sum(-1).argmin(1)
+    return names[int(np.bincount(nearest, minlength=len(names)).argmax())]
+
+
+def _fetch(cache: Path, collection: Collection) -> Path:
+    folder = cache / f"{collection.package.replace('/', '-').lstrip('@')}-{collection.version}"
+    if folder.is_dir():
+        return folder
+    if shutil.which("npm") is None:
+        raise DataError("fetching the drawings needs npm (part of Node.js); install it and retry")
+    wanted = f"{collection.package}@{collection.version}"
+    result = subprocess.run(
+        ["npm", "pack", "--silent", wanted], cwd=cache, capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise DataError(f"npm could not fetch {wanted}: {reason}")
+    archive = cache / result.stdout.strip().splitlines()[-1]
+    unpacked = cache / f"{folder.name}.part"
+    with tarfile.open(archive) as tar:
+        tar.extractall(unpacked, filter="data")
+    (unpacked / "package").rename(folder)
+    shutil.rmtree(unpacked)
+    archive.unlink()
+    return folder

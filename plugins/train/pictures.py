@@ -1,0 +1,168 @@
+"""Pictures with captions: what every training source yields and how one becomes a training sample."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from sdcreative.errors import DataError
+
+BACKGROUNDS: dict[str, tuple[int, int, int]] = {
+    "white": (255, 255, 255),
+    "black": (24, 24, 26),
+    "gray": (150, 152, 156),
+    "red": (214, 58, 52),
+    "orange": (244, 144, 48),
+    "yellow": (250, 214, 70),
+    "green": (84, 172, 84),
+    "teal": (52, 160, 156),
+    "blue": (66, 126, 220),
+    "purple": (140, 92, 196),
+    "pink": (246, 160, 190),
+    "brown": (136, 94, 62),
+}
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One picture of a training set.
+
+    Attributes:
+        rgba: uint8 array (size, size, 4); alpha 0 is composited on a background colour.
+        captions: phrasings without a background; one is drawn for every sample.
+        background_caption: phrasing with ``{background}``, used when the background is named,
+            or "" where the picture has no transparency to fill.
+        name: the thing drawn, for evaluation.
+        style: the drawing style, for evaluation.
+        avoid: background colours never shown with this thing (held-out compositions).
+        mirror: whether a mirrored copy is still described by the captions.
+    """
+
+    rgba: np.ndarray
+    captions: tuple[str, ...]
+    background_caption: str = ""
+    name: str = ""
+    style: str = ""
+    avoid: frozenset[str] = field(default_factory=frozenset)
+    mirror: bool = True
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A composited picture, float32 (3, size, size) in [-1, 1], and its possible captions."""
+
+    pixels: np.ndarray
+    captions: tuple[str, ...]
+
+
+def compose(drawing: Drawing, rng: np.random.Generator, *, white: float = 0.5) -> Sample:
+    """Place a drawing on a flat background: mirrored, scaled to 82-100 % and shifted at random.
+
+    Args:
+        drawing: the drawing.
+        rng: the only source of randomness.
+        white: probability of a plain white background, in [0, 1].
+    """
+    size = drawing.rgba.shape[0]
+    rgba = Image.fromarray(drawing.rgba, "RGBA")
+    if drawing.mirror and rng.random() < 0.5:
+        rgba = ImageOps.mirror(rgba)
+    if not drawing.background_caption:
+        return Sample(_to_pixels(rgba.convert("RGB")), drawing.captions)
+    colour = "white"
+    if rng.random() >= white:
+        colour = str(rng.choice([c for c in BACKGROUNDS if c not in drawing.avoid]))
+    jitter = 0 if colour == "white" else int(rng.integers(-10, 11))
+    fill = tuple(int(np.clip(v + jitter, 0, 255)) for v in BACKGROUNDS[colour])
+    canvas = Image.new("RGB", (size, size), fill)
+    scale = rng.uniform(0.82, 1.0)
+    small = rgba.resize((round(size * scale),) * 2, Image.Resampling.LANCZOS)
+    room = size - small.width
+    offset = (int(rng.integers(0, room + 1)), int(rng.integers(0, room + 1)))
+    canvas.paste(small, offset, small)
+    named = tuple(
+        f"{caption}, {drawing.background_caption.format(background=colour)}"
+        for caption in drawing.captions
+    )
+    captions = drawing.captions + named if colour == "white" else named
+    return Sample(_to_pixels(canvas), captions)
+
+
+def _to_pixels(picture: Image.Image) -> np.ndarray:
+    array = np.asarray(picture, dtype=np.float32) / 127.5 - 1.0
+    return np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def read_folder(folder: Path, size: int, captions_file: str | None = None) -> list[Drawing]:
+    """Read a folder of pictures; captions come from a JSONL or CSV file or a .txt beside each one.
+
+    JSONL lines are ``{"file": "a.png", "caption": "..."}``; a CSV has the columns file, caption.
+
+    Raises:
+        DataError: no pictures, an unreadable picture, or a picture without a caption.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give a folder of pictures with captions")
+    table = _read_table(folder / captions_file) if captions_file else {}
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+    if not files:
+        raise DataError(f"{folder}: no pictures ({', '.join(PICTURE_SUFFIXES)}) in this folder")
+    return [_read_picture(p, size, table.get(p.name)) for p in files]
+
+
+def _read_picture(path: Path, size: int, caption: str | None) -> Drawing:
+    text = path.with_suffix(".txt")
+    if caption is None and text.is_file():
+        caption = text.read_text(encoding="utf-8").strip()
+    if not caption:
+        raise DataError(f"{path}: no caption; write one into {text.name} or the captions file")
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGBA")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a readable picture ({error})") from error
+    fitted = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+    rgba = np.array(fitted)
+    opaque = bool((rgba[..., 3] == 255).all())
+    return Drawing(
+        rgba=rgba,
+        captions=(caption,),
+        background_caption="" if opaque else "on a {background} background",
+        name=path.stem,
+        mirror=not _mentions_side(caption),
+    )
+
+
+def _mentions_side(caption: str) -> bool:
+    words = caption.lower().split()
+    return "left" in words or "right" in words
+
+
+def _read_table(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such captions file")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows: Iterable[dict[str, str]]
+        try:
+            if path.suffix == ".csv":
+                rows = list(csv.DictReader(file))
+            else:
+                rows = [json.loads(line) for line in file if line.strip()]
+            return {row["file"]: row["caption"] for row in rows}
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise DataError(f"{path}: every row needs 'file' and 'caption' ({error})") from error
+
+
+def split_held_out(drawings: Sequence[Drawing], every: int) -> tuple[list[Drawing], list[Drawing]]:
+    """Split off every n-th drawing (0: none) for measurement; returns (training, held out)."""
+    if every == 0:
+        return list(drawings), []
+    held = list(drawings[every - 1 :: every])
+    return [d for i, d in enumerate(drawings) if (i + 1) % every], held

@@ -1,0 +1,73 @@
+"""A creative suite for latent diffusion; these names are what a plugin imports.
+
+>>> from sdcreative import Blend, Noise, Shot, Studio, Timeline
+>>> studio = Studio.load("emoji")
+>>> picture = studio.picture("a picture of a bear", seed=1, steps=4)
+>>> shots = [Shot(Blend("a bear", "a red apple", t / 2), Noise(1)) for t in range(3)]
+>>> pictures = list(studio.render(Timeline(lambda: shots, length=3, steps=4)))
+>>> picture.size, len(pictures)
+((64, 64), 3)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Between": ".core.timeline",
+    "Blend": ".core.timeline",
+    "Frame": ".core.timeline",
+    "Noise": ".core.timeline",
+    "Shot": ".core.timeline",
+    "Timeline": ".core.timeline",
+    "Trunk": ".core.timeline",
+    "DataError": ".errors",
+    "ModelError": ".errors",
+    "OutputError": ".errors",
+    "PluginError": ".errors",
+    "PresetError": ".errors",
+    "RenderError": ".errors",
+    "SdcreativeError": ".errors",
+    "UsageError": ".errors",
+    "hookimpl": ".hookspecs",
+    "RenderSettings": ".settings",
+    "Strict": ".settings",
+    "Studio": ".studio",
+    "Job": ".tools",
+    "JobTool": ".tools",
+    "PictureTool": ".tools",
+}
+__all__ = ["__version__", *_HOMES]
+
+if TYPE_CHECKING:
+    from .core.timeline import Between, Blend, Frame, Noise, Shot, Timeline, Trunk
+    from .errors import (
+        DataError,
+        ModelError,
+        OutputError,
+        PluginError,
+        PresetError,
+        RenderError,
+        SdcreativeError,
+        UsageError,
+    )
+    from .hookspecs import hookimpl
+    from .settings import RenderSettings, Strict
+    from .studio import Studio
+    from .tools import Job, JobTool, PictureTool
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562), so that ``--help`` stays quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,176 @@
+"""`sdcreative TOOL` and `sdcreative run`: a preset and flags become settings, settings a run."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import PresetError, UsageError
+from .host import Host
+
+if TYPE_CHECKING:
+    from .hardened_yaml import KeyPath
+    from .presets import Preset
+    from .tools import Tool
+
+
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> str | int | None:
+    """Leaves judging to the settings, which know what they take; only 512 becomes a number."""
+    return int(value) if value and re.fullmatch(r"\d{1,6}", value) else value
+
+
+def setting_flags() -> list[click.Option]:
+    """Flags that stand for the settings key of the same name, in every tool."""
+    return [
+        click.Option(["--model"], metavar="NAME", help="Built-in name, folder, or hub id."),
+        click.Option(["--seed"], type=int, help="Of the noise; -1 draws one and prints it."),
+        click.Option(["--steps"], type=int, help="Sampling steps."),
+        click.Option(["--sampler"], metavar="NAME", help="Such as 'Euler a' or 'DPM++ 2M Karras'."),
+        click.Option(["--guidance-scale"], type=float, help="How closely to follow the prompt."),
+        click.Option(["--size"], callback=_size, metavar="SIZE", help="Pixels: 512 or 768x512."),
+        click.Option(["-o", "--output"], metavar="PATH", help="File to write; its ending decides."),
+        click.Option(["--device"], metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
+        click.Option(["--batch-size"], type=int, help="Pictures denoised together."),
+        click.Option(["--offline"], is_flag=True, default=None, help="Never ask the model hub."),
+    ]
+
+
+def other_flags() -> list[click.Option]:
+    """Flags of every tool that stand for no setting."""
+    return [
+        click.Option(
+            ["--set", "assignments"],
+            multiple=True,
+            metavar="KEY.PATH=VALUE",
+            help="Change any setting; may be repeated.",
+        ),
+        click.Option(["--overwrite"], is_flag=True, help="Replace output that exists."),
+        click.Option(["--dry-run"], is_flag=True, help="Say what would be done; do nothing."),
+    ]
+
+
+def tool_command(tool: Tool) -> click.Command:
+    """The command of one tool; flags its settings lack are hidden, and refused when given."""
+    key = getattr(tool, "argument", None)
+
+    def callback(source: str | tuple[str, ...], **flags: Any) -> None:
+        text = source if isinstance(source, str) else " ".join(source)
+        if key and not _is_preset(text):
+            preset = _load(None, tool, flags, {(key,): (text, key.upper())})
+            _execute(tool, preset, _file_name(text), flags)
+        else:
+            preset = _load(text, tool, flags)
+            _execute(tool, preset, Path(text).stem, flags)
+
+    flags = setting_flags()
+    for flag in flags:
+        flag.hidden = flag.name not in tool.settings.model_fields
+    return click.Command(
+        tool.name,
+        callback=callback,
+        help=f"{tool.summary}\n\nPRESET is a preset file, or the name of a bundled preset.",
+        short_help=tool.summary,
+        params=[
+            click.Argument(
+                ["source"],
+                nargs=-1 if key else 1,
+                required=True,
+                metavar=f"PRESET|{key.upper()}..." if key else "PRESET",
+            ),
+            *flags,
+            *other_flags(),
+        ],
+    )
+
+
+def run_command(host: Host) -> click.Command:
+    """`sdcreative run`: whatever tool the preset names."""
+
+    def callback(source: str, **flags: Any) -> None:
+        tool = tool_of_preset(host, _load(source, None, {"assignments": flags["assignments"]}))
+        _execute(tool, _load(source, tool, flags), Path(source).stem, flags)
+
+    return click.Command(
+        "run",
+        callback=callback,
+        help="Run a preset with the tool that its 'plugin:' names.",
+        params=[
+            click.Argument(["source"], metavar="PRESET"),
+            *setting_flags(),
+            *other_flags(),
+        ],
+    )
+
+
+def tool_of_preset(host: Host, preset: Preset) -> Tool:
+    """The tool a preset is for.
+
+    Raises:
+        PresetError: no such tool is installed, or its plugin failed to load.
+    """
+    for name in (preset.plugin, preset.plugin.replace("-", "_"), preset.plugin.replace("_", "-")):
+        if tool := host.tools.get(name):
+            return tool
+    if failed := host.failure(preset.plugin):
+        raise PresetError(f"{preset.source}: {failed.owner} failed to load: {failed.error}")
+    close = difflib.get_close_matches(preset.plugin, host.tools, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "see 'sdcreative plugins'"
+    raise PresetError(f"{preset.source}: no plugin has a tool {preset.plugin!r}; {hint}")
+
+
+def _load(
+    source: str | None,
+    tool: Tool | None,
+    flags: Mapping[str, Any],
+    words: Mapping[KeyPath, tuple[object, str]] | None = None,
+) -> Preset:
+    from .presets import load_preset
+
+    overrides: dict[KeyPath, tuple[object, str]] = dict(words or {})
+    for flag in setting_flags():
+        value = flags.get(flag.name or "")
+        if value is None or flag.name is None:
+            continue
+        if tool and flag.name not in tool.settings.model_fields:
+            raise UsageError(f"{flag.opts[-1]}: {tool.name!r} has no setting {flag.name!r}")
+        overrides[flag.name,] = (value, flag.opts[-1])
+    return load_preset(source, overrides, flags["assignments"], plugin=tool.name if tool else None)
+
+
+def _execute(tool: Tool, preset: Preset, default_name: str, flags: Mapping[str, Any]) -> None:
+    from .presets import validate
+    from .tools import Job, PictureTool
+
+    overwrite, dry_run = flags["overwrite"], flags["dry_run"]
+    if isinstance(tool, PictureTool):
+        settings = validate(preset, tool.settings)
+        from .rendering import render
+
+        render(
+            tool,
+            settings,
+            default_name=default_name,
+            overwrite=overwrite,
+            dry_run=dry_run,
+            report=click.echo,
+        )
+    else:
+        tool.run(validate(preset, tool.settings), Job(overwrite, dry_run, click.echo))
+
+
+def _is_preset(text: str) -> bool:
+    from .presets import bundled_presets
+
+    if Path(text).suffix.lower() in (".yaml", ".yml"):
+        return True
+    return text in {path.stem for path in bundled_presets()}
+
+
+def _file_name(words: str) -> str:
+    """Words as a file name: letters and digits of any script, at most 60 of them."""
+    return re.sub(r"\W+", "_", words)[:60].strip("_") or "picture"

@@ -1,0 +1,125 @@
+"""The denoise loop: rows of a batch, each with its own conditioning, guidance and noise."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .conditioning import Conditioning, guide, stack
+
+Predict = Callable[[Tensor, Tensor, Conditioning], Tensor]
+"""(model input (M, C, h, w), timestep (), conditioning of M rows) -> output (M, C, h, w)"""
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What N rows are drawn towards and away from.
+
+    Attributes:
+        conditional: N rows.
+        unconditional: N rows, or None to use no guidance (all scales are 1).
+        scale: (N,) guidance scales.
+    """
+
+    conditional: Conditioning
+    unconditional: Conditioning | None
+    scale: Tensor
+
+
+@dataclass(frozen=True)
+class Inpainting:
+    """Keeps a part of the picture: after every step it is put back at the next noise level.
+
+    Attributes:
+        latents: (N, C, h, w), the clean picture.
+        noise: (N, C, h, w), what it is noised with.
+        mask: (N, 1, h, w); 1 is painted anew, 0 is kept.
+    """
+
+    latents: Tensor
+    noise: Tensor
+    mask: Tensor
+
+
+def first_call(sampler: Any, step: int) -> int:
+    """Index in ``sampler.timesteps`` at which a step begins; second-order samplers have two a step."""
+    return min(step * int(sampler.order), len(sampler.timesteps))
+
+
+def initial_latents(sampler: Any, noise: Tensor, clean: Tensor | None, step: int) -> Tensor:
+    """Latents (N, C, h, w) that enter ``step``: pure noise, or a noised picture (SDEdit).
+
+    SDEdit (Meng et al. 2022, alg. 1) starts in the middle: x = alpha_t * clean + sigma_t * noise.
+    """
+    index = first_call(sampler, step)
+    if hasattr(sampler, "set_begin_index"):
+        sampler.set_begin_index(index)
+    if clean is None or step == 0:
+        return noise * float(sampler.init_noise_sigma)
+    times = sampler.timesteps[index : index + 1].repeat(len(clean))
+    noised: Tensor = sampler.add_noise(clean, noise, times)
+    return noised
+
+
+def denoise(
+    predict: Predict,
+    sampler: Any,
+    latents: Tensor,
+    guidance: Guidance,
+    *,
+    start: int,
+    stop: int,
+    generators: Sequence[torch.Generator],
+    inpainting: Inpainting | None = None,
+    on_call: Callable[[int], None] = lambda rows: None,
+) -> Tensor:
+    """Take the steps from ``start`` up to ``stop``.
+
+    Args:
+        predict: the U-Net.
+        sampler: a diffusers scheduler whose timesteps are set; it holds the state of all rows, so
+            going on from a trunk takes the trunk's sampler.
+        latents: (N, C, h, w), float32.
+        guidance: conditioning and scales of the N rows.
+        start: first step, counted from 0.
+        stop: the step before which to end; the number of steps for a finished picture.
+        generators: one per row, on the CPU, for samplers that add noise.
+        inpainting: the part to keep.
+        on_call: told the number of rows after every call of the U-Net; may raise to stop.
+
+    Returns:
+        Latents (N, C, h, w), float32.
+    """
+    timesteps = sampler.timesteps
+    last = first_call(sampler, stop)
+    random = "generator" in inspect.signature(sampler.step).parameters
+    extra = {"generator": list(generators)} if random else {}
+    for i in range(first_call(sampler, start), last):
+        time = timesteps[i]
+        output = predict_guided(predict, sampler.scale_model_input(latents, time), time, guidance)
+        latents = sampler.step(output, time, latents, return_dict=False, **extra)[0]
+        if inpainting is not None:
+            kept = inpainting.latents
+            if i + 1 < len(timesteps):
+                times = timesteps[i + 1 : i + 2].repeat(len(kept))
+                kept = sampler.add_noise(kept, inpainting.noise, times)
+            latents = torch.lerp(kept, latents, inpainting.mask)
+        on_call(len(latents))
+    return latents
+
+
+def predict_guided(
+    predict: Predict, latents: Tensor, time: Tensor, guidance: Guidance
+) -> Tensor:
+    """Model output with classifier-free guidance, both halves in one batch."""
+    if guidance.unconditional is None:
+        return predict(latents, time, guidance.conditional).float()
+    both = stack([guidance.unconditional, guidance.conditional])
+    output = predict(torch.cat([latents, latents]), time, both).float()
+    free, conditioned = output.chunk(2)
+    return guide(free, conditioned, guidance.scale)

@@ -1,0 +1,147 @@
+"""Timing: keyframes in, one place on the path between them per frame out."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from ..errors import UsageError
+from .easing import Easing, find_easing
+
+# Frames closer to a keyframe than this share of the whole time are on it: 0.3 * 1 / 3 < 0.1 in
+# floating point, and a hold that ends at 0.1 would otherwise last one frame too long.
+_SNAP = 1e-9
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place on the path.
+
+    Attributes:
+        segment: index of the keyframe before it, from 0.
+        t: eased share of the way to the next keyframe, in [0, 1].
+    """
+
+    segment: int
+    t: float
+
+
+def positions(
+    times: Sequence[float],
+    frames: int,
+    easings: Sequence[str | Easing],
+    loop: bool = False,
+) -> list[Position]:
+    """Spread frames evenly over the time between the first keyframe and the last.
+
+    A frame that falls on a keyframe between two segments is t = 0 of the later one, so no frame
+    comes twice where segments meet. Keyframes are shown exactly, whatever the easing gives at its
+    ends.
+
+    Args:
+        times: when each keyframe is shown, in frames, seconds or any other unit; the first is 0
+            and each is later than the one before. A loop has one time more than it has keyframes:
+            when the first is reached again.
+        frames: number of frames, at least 1.
+        easings: one for each segment: a key of ``EASINGS``, or a function of [0, 1] into [0, 1].
+        loop: sample the half-open interval. The last frame is then one step short of the first,
+            so that a film played in a circle shows no frame twice. Otherwise both ends are
+            included: frame 0 is (0, 0.0) and the last is (last segment, 1.0). A single frame is
+            the first keyframe.
+
+    Returns:
+        ``frames`` positions in order.
+
+    Raises:
+        UsageError: times that do not increase from 0, an easing that is unknown or leaves [0, 1],
+            a number of easings or frames that does not fit.
+    """
+    _check_times(times)
+    _check_count("frames", frames)
+    last = len(times) - 2
+    if len(easings) != last + 1:
+        raise UsageError(
+            f"{len(easings)} easings for {last + 1} segments between {len(times)} times; "
+            "give one for each segment"
+        )
+    curves = [find_easing(easing) if isinstance(easing, str) else easing for easing in easings]
+    total = times[-1]
+    steps = frames if loop else max(frames - 1, 1)
+
+    path: list[Position] = []
+    for frame in range(frames):
+        if frame == steps:
+            path.append(Position(last, 1.0))
+            continue
+        time = total * frame / steps
+        segment = min(bisect_right(times, time + _SNAP * total) - 1, last)
+        start, end = times[segment], times[segment + 1]
+        if time - start <= _SNAP * total:
+            path.append(Position(segment, 0.0))
+        else:
+            path.append(Position(segment, _ease(curves[segment], (time - start) / (end - start))))
+    return path
+
+
+def spread(durations: Sequence[float], fps: float) -> tuple[list[float], int]:
+    """The ``times`` and ``frames`` of ``positions`` for segments that last so many seconds.
+
+    Args:
+        durations: seconds of each segment, more than 0.
+        fps: frames per second, more than 0.
+
+    Returns:
+        Keyframe times in seconds, one more than there are segments, and the number of frames of
+        a film that lasts as long as all of them, at least 1.
+
+    Raises:
+        UsageError: no duration, or one or an fps that is not a number above 0.
+    """
+    if not (math.isfinite(fps) and fps > 0):
+        raise UsageError(f"fps is {fps}; give a number above 0")
+    for index, seconds in enumerate(durations):
+        if not (math.isfinite(seconds) and seconds > 0):
+            raise UsageError(f"segment {index} lasts {seconds} seconds; give a number above 0")
+    times = [float(time) for time in accumulate(durations, initial=0.0)]
+    _check_times(times)
+    return times, max(1, round(times[-1] * fps))
+
+
+def ping_pong(length: int) -> list[int]:
+    """Indexes of a sequence played forward, then back, in a circle, with neither end doubled.
+
+    ``ping_pong(4)`` is ``[0, 1, 2, 3, 2, 1]``.
+
+    Raises:
+        UsageError: length is below 1.
+    """
+    _check_count("length", length)
+    return [*range(length), *range(length - 2, 0, -1)]
+
+
+def _ease(curve: Easing, t: float) -> float:
+    eased = float(curve(t))
+    if not 0.0 <= eased <= 1.0:
+        name = getattr(curve, "__name__", repr(curve))
+        raise UsageError(f"easing {name} gives {eased} at t = {t}; it has to stay within 0 and 1")
+    return eased
+
+
+def _check_times(times: Sequence[float]) -> None:
+    if len(times) < 2:
+        raise UsageError(f"{len(times)} keyframe times given; a path needs at least 2")
+    if times[0] != 0:
+        raise UsageError(f"the first keyframe is at {times[0]}; it has to be at 0")
+    for before, after in pairwise(times):
+        if not (math.isfinite(after) and before < after):
+            raise UsageError(
+                f"a keyframe at {after} follows one at {before}; times have to increase"
+            )
+
+
+def _check_count(name: str, count: int) -> None:
+    if count < 1:
+        raise UsageError(f"{name} is {count}; it has to be at least 1")

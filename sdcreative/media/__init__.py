@@ -1,0 +1,1 @@
+"""Pictures and films to files and back; knows no model."""

@@ -1,0 +1,200 @@
+"""H.264 films through imageio-ffmpeg's ffmpeg, with its exit code and its log in sight."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+from PIL import Image
+
+from ..errors import DataError, OutputError
+from .output import LIMIT_SIGNAL, disk_full
+
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+
+_BT709 = (
+    "scale=in_range=pc:out_range=tv:out_color_matrix=bt709:flags=accurate_rnd+full_chroma_int,"
+    "format=yuv420p,"
+    "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+)
+_LOG_LINES = 5
+
+
+def ffmpeg() -> str:
+    """The ffmpeg program.
+
+    Raises:
+        OutputError: there is none.
+    """
+    import imageio_ffmpeg
+
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise OutputError(
+            "no ffmpeg: reinstall imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE to an ffmpeg; "
+            "or write .gif, .webp, .apng or a folder"
+        ) from error
+
+
+def even(picture: Image.Image) -> Image.Image:
+    """A picture of even width and height, as 4:2:0 wants: the last column and row repeated."""
+    width, height = picture.size
+    right, below = width % 2, height % 2
+    if not right and not below:
+        return picture
+    canvas = Image.new(picture.mode, (width + right, height + below))
+    for corner in ((right, below), (right, 0), (0, below), (0, 0)):
+        canvas.paste(picture, corner)
+    return canvas
+
+
+class Encoder:
+    """One running ffmpeg: RGB pictures in, H.264 yuv420p (BT.709, crf 16) out.
+
+    Args:
+        path: file to write; replaced if it exists.
+        name: what errors call the file.
+        suffix: ".mp4", ".mov" or ".mkv".
+        size: (width, height) of the pictures; odd sizes are padded by one pixel.
+        rate: frames per second.
+        metadata: tags of the film.
+
+    Raises:
+        OutputError: there is no ffmpeg, or it does not start.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name: Path,
+        suffix: str,
+        size: tuple[int, int],
+        rate: Fraction,
+        metadata: Mapping[str, str],
+    ) -> None:
+        self._name = name
+        width, height = (side + side % 2 for side in size)
+        command = [ffmpeg(), "-nostdin", "-hide_banner", "-v", "error", "-f", "rawvideo"]
+        command += ["-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"]
+        command += ["-framerate", str(rate), "-i", "pipe:0", "-fps_mode", "passthrough"]
+        command += ["-vf", _BT709, "-c:v", "libx264", "-preset", "medium", "-crf", "16"]
+        command += ["-fflags", "+bitexact", "-movflags", "+faststart+use_metadata_tags"]
+        for key, value in metadata.items():
+            command += ["-metadata", f"{key}={value}"]
+        command += ["-y", "-f", CONTAINERS[suffix], f"file:{path}"]
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            # Its own session: Ctrl-C is for us, who then finish the film.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._log,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._log.close()
+            raise OutputError(f"{name}: the encoder does not start: {error}") from error
+
+    def add(self, picture: Image.Image) -> None:
+        """Append one RGB picture.
+
+        Raises:
+            BrokenPipeError: the encoder has gone; ``close`` says why.
+        """
+        pipe = self._process.stdin
+        data = memoryview(even(picture).tobytes())
+        while pipe is not None and data:
+            data = data[pipe.write(data) :]
+
+    def close(self, wanted: int = 0) -> None:
+        """Wait until the film is written.
+
+        Args:
+            wanted: bytes the film takes, for the error of a full disk.
+
+        Raises:
+            OutputError: the encoder failed; with the last lines of its log.
+        """
+        self._close_pipe()
+        code = self._process.wait()
+        if self._log.closed:
+            return
+        self._log.seek(0)
+        log = self._log.read().decode("utf-8", "replace")
+        self._log.close()
+        if not code:
+            return
+        if "No space left" in log or (LIMIT_SIGNAL is not None and code == -LIMIT_SIGNAL):
+            raise disk_full(self._name, wanted)
+        raise OutputError(f"{self._name}: the encoder {_how(code)}: {last_lines(log)}")
+
+    def stop(self) -> None:
+        """End the encoder at once; what it has written is not a film."""
+        self._process.kill()
+        self._process.wait()
+        self._close_pipe()
+        self._log.close()
+
+    def _close_pipe(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+def _how(code: int) -> str:
+    if code > 0:
+        return f"failed with exit code {code}"
+    try:
+        return f"was stopped by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was stopped by signal {-code}"
+
+
+def last_lines(log: str) -> str:
+    """The last lines of a log, in one."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return " | ".join(lines[-_LOG_LINES:]) or "its log is empty"
+
+
+def probe_video(path: Path) -> tuple[int, int, int, float | None]:
+    """(frames, width, height, frames per second) of a film, found by decoding all of it.
+
+    Raises:
+        DataError: no film, or one that does not decode to its end.
+    """
+    command = [ffmpeg(), "-nostdin", "-hide_banner", "-v", "error", "-xerror"]
+    command += ["-i", f"file:{path}", "-map", "0:v:0", "-fps_mode", "passthrough"]
+    command += ["-f", "framecrc", "-"]
+    frames, width, height, rate = 0, 0, 0, None
+    base, start, end = Fraction(0), 0, 0
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, start_new_session=True, text=True
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            if line.startswith("#tb 0:"):
+                base = Fraction(line.split()[-1])
+            elif line.startswith("#dimensions 0:"):
+                width, height = (int(side) for side in line.split()[-1].split("x"))
+            elif not line.startswith("#"):
+                shown, lasts = (int(part) for part in line.split(",")[2:4])
+                start = shown if not frames else start
+                end = shown + lasts
+                frames += 1
+        code = process.wait()
+        log.seek(0, os.SEEK_SET)
+        complaint = log.read().decode("utf-8", "replace")
+    if code or complaint.strip():
+        raise DataError(f"{path}: is no film that decodes: {last_lines(complaint)}")
+    if frames and end > start:
+        rate = float(frames / ((end - start) * base))
+    return frames, width, height, rate

@@ -1,0 +1,221 @@
+"""What is wrong with a model's folder or its weights files, said in one line. Imports no torch.
+
+diffusers and transformers fill whatever a file lacks with random weights, or call every kind of
+broken file by the same name; so files are looked at here before they are opened there.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from .sources import ENDINGS, PARTS
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of pipeline: which class each of its parts has.
+
+    Attributes:
+        parts: folder -> (library, classes that may be there).
+    """
+
+    parts: Mapping[str, tuple[str, tuple[str, ...]]]
+
+
+FAMILIES = {
+    "StableDiffusionPipeline": Family(
+        {
+            "unet": ("diffusers", ("UNet2DConditionModel",)),
+            "vae": ("diffusers", ("AutoencoderKL",)),
+            "text_encoder": ("transformers", ("CLIPTextModel",)),
+            "tokenizer": ("transformers", ("CLIPTokenizer", "CLIPTokenizerFast")),
+        }
+    ),
+}
+"""Kinds of pipeline that can be loaded. Others enter here, with their own ``load_parts``."""
+
+# Where the safety checker of Stable Diffusion 1 says it is from; it is not loaded.
+_LIBRARIES = (None, "diffusers", "transformers", "stable_diffusion")
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        ModelError: missing, not JSON, or not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{what} has no {path.name} in {path.parent}") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{what}: {path} cannot be read as JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{what}: {path} is not a JSON object")
+    return content
+
+
+def check_index(folder: Path) -> Family:
+    """Read ``model_index.json``; nothing that it names is imported.
+
+    Raises:
+        ModelError: not a diffusers folder, a family that is not supported, a foreign library.
+    """
+    if not (folder / "model_index.json").is_file():
+        raise ModelError(
+            f"{folder} is not a diffusers model: it has no model_index.json "
+            "(give the folder that holds unet/, vae/, text_encoder/, tokenizer/ and scheduler/)"
+        )
+    index = read_json(folder / "model_index.json", "the model")
+    name = index.get("_class_name")
+    if name not in FAMILIES:
+        raise ModelError(
+            f"{folder} is a {name}, which this version cannot run; supported: {', '.join(FAMILIES)}"
+            " (Stable Diffusion 1 and 2)"
+        )
+    for key, entry in index.items():
+        if isinstance(entry, list) and (
+            len(entry) != 2 or entry[0] not in _LIBRARIES or not isinstance(entry[1], str | None)
+        ):
+            raise ModelError(
+                f"{folder / 'model_index.json'}: {key} is {entry}; only parts of diffusers and "
+                "transformers are allowed, so this model is not trusted"
+            )
+    family = FAMILIES[name]
+    for part, (library, classes) in family.parts.items():
+        entry = index.get(part)
+        if entry is None or entry[0] != library or entry[1] not in classes:
+            raise ModelError(
+                f"{folder / 'model_index.json'}: {part} is {entry}, expected [{library}, "
+                f"{classes[0]}]"
+            )
+    return family
+
+
+def check_config(folder: Path, part: str, classes: Collection[str]) -> dict[str, Any]:
+    """A part's ``config.json``, which must be of one of these classes.
+
+    Raises:
+        ModelError: missing, unreadable, or of another class.
+    """
+    if not (folder / part).is_dir():
+        raise ModelError(f"the model lacks its {part}: no folder {folder / part}")
+    config = read_json(folder / part / "config.json", part)
+    found = config.get("_class_name") or config.get("architectures") or config.get("model_type")
+    found = found[0] if isinstance(found, list) else found
+    if found not in classes and found != "clip_text_model":
+        raise ModelError(
+            f"{folder / part} holds a {found}, expected {' or '.join(classes)}; "
+            "was the wrong part put there?"
+        )
+    return config
+
+
+def find_weights(folder: Path, part: str) -> Path:
+    """The weights file of a part, whose content has been looked at.
+
+    Raises:
+        ModelError: missing, empty, an HTML page, a git-lfs pointer, truncated.
+    """
+    for ending in ENDINGS:
+        path = folder / part / (PARTS[part] + ending)
+        if path.exists():
+            check_weights_file(path, part)
+            return path
+    if any((folder / part).glob("*.index.json")):
+        raise ModelError(f"weights of {part} in {folder / part} are sharded; save them as one file")
+    raise ModelError(
+        f"weights of {part} are missing: no {PARTS[part]}.safetensors in {folder / part}"
+    )
+
+
+def check_weights_file(path: Path, part: str) -> None:
+    """Tell apart what can be wrong with a file of weights, by its bytes, not by its ending.
+
+    Raises:
+        ModelError: empty, an HTML page, a git-lfs pointer, truncated, another format.
+    """
+    again = "download it again"
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise ModelError(f"weights of {part} cannot be read: {error}") from None
+    if size == 0:
+        raise ModelError(f"weights of {part} are empty (0 bytes): {path}; {again}")
+    if start.startswith(b"version https://git-lfs"):
+        raise ModelError(
+            f"weights of {part} are a git-lfs pointer, not the file itself: {path}; "
+            "run `git lfs pull` in its repository"
+        )
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ModelError(
+            f"weights of {part} are a web page, not a model: {path}; {again} (with a login, if "
+            "the page asked for one)"
+        )
+    pickled = start.startswith((b"PK\x03\x04", b"\x80\x02"))
+    if path.suffix == ".safetensors":
+        if pickled:
+            raise ModelError(f"weights of {part} are a pickle named .safetensors: {path}; {again}")
+        _check_safetensors(path, part, size)
+    elif not pickled:
+        raise ModelError(f"weights of {part} are not a PyTorch file: {path}; {again}")
+
+
+def _check_safetensors(path: Path, part: str, size: int) -> None:
+    """Compare the lengths that the header promises with the file's own."""
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+        if not 2 <= length <= 100_000_000:
+            raise ModelError(f"weights of {part} are not a safetensors file: {path}")
+        text = file.read(length)
+    try:
+        header = json.loads(text) if len(text) == length else None
+        ends = [
+            entry["data_offsets"][1] for key, entry in (header or {}).items() if key[:2] != "__"
+        ]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise ModelError(f"weights of {part} are not a safetensors file: {path}") from None
+    needed = 8 + length + max(ends, default=0)
+    if size < needed:
+        raise ModelError(
+            f"weights of {part} are truncated: {path} has {size} bytes of at least {needed}; "
+            "download it again"
+        )
+
+
+def compare_shapes(part: str, path: Path, found: Shapes, expected: Shapes) -> None:
+    """Refuse weights whose names or shapes differ from those that the configuration asks for.
+
+    Raises:
+        ModelError: with the first few names.
+    """
+    missing = [key for key in expected if key not in found]
+    unexpected = [key for key in found if key not in expected]
+    if missing or unexpected:
+        faults = [
+            f"{len(keys)} {word} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+            for keys, word in ((missing, "missing"), (unexpected, "unexpected"))
+            if keys
+        ]
+        raise ModelError(
+            f"weights of {part} do not fit its config.json: {' and '.join(faults)} of "
+            f"{len(expected)} tensors in {path}; weights and configuration are of different models"
+        )
+    wrong = [key for key in expected if tuple(found[key]) != tuple(expected[key])]
+    if wrong:
+        first = wrong[0]
+        raise ModelError(
+            f"weights of {part} do not fit its config.json: {first} is {list(found[first])}, "
+            f"expected {list(expected[first])} ({len(wrong)} such tensors) in {path}"
+        )

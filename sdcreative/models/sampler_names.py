@@ -1,0 +1,112 @@
+"""The names of samplers and what is known of each, without importing torch.
+
+Names are those of AUTOMATIC1111; case, spaces, underscores and hyphens do not matter, and the
+names of k-diffusion's functions ("dpmpp_2m", "euler_ancestral") are understood too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UsageError
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """What is known of a sampler before it is built.
+
+    Attributes:
+        name: canonical name.
+        stochastic: draws noise at every step, so ``step`` wants one generator per picture.
+        calls: U-Net calls per step; the last step of those with two takes one.
+        most_steps: upper limit of steps, or None.
+        karras: follows the noise levels of Karras et al. 2022, equation 5.
+    """
+
+    name: str
+    stochastic: bool = False
+    calls: int = 1
+    most_steps: int | None = None
+    karras: bool = False
+
+    def unet_calls(self, steps: int) -> int:
+        """U-Net calls for so many steps."""
+        return self.calls * (steps - 1) + 1
+
+
+_BASES = (
+    (Sampler("Euler"), True),
+    (Sampler("Euler a", stochastic=True), False),
+    (Sampler("Heun", calls=2), True),
+    (Sampler("LMS"), True),
+    (Sampler("DDIM"), False),
+    (Sampler("DPM++ 2M"), True),
+    (Sampler("DPM++ 2M SDE", stochastic=True), True),
+    (Sampler("DPM++ SDE", stochastic=True, calls=2), True),
+    (Sampler("UniPC"), True),
+    (Sampler("LCM", stochastic=True, most_steps=50), False),
+)
+
+SAMPLERS: dict[str, Sampler] = {}
+for _base, _karras in _BASES:
+    SAMPLERS[_base.name] = _base
+    if _karras:
+        _name = f"{_base.name} Karras"
+        SAMPLERS[_name] = Sampler(
+            _name, _base.stochastic, _base.calls, _base.most_steps, karras=True
+        )
+
+NAMES = tuple(SAMPLERS)
+
+PLUGIN_SAMPLERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
+"""Samplers of plugins: name -> builder of a scheduler from a scheduler's configuration."""
+
+_ALIASES = {"eulerancestral": "Euler a"}
+
+
+def canonical(name: str) -> str:
+    """The canonical form of a sampler's name.
+
+    Raises:
+        UsageError: no sampler has that name.
+
+    >>> canonical("dpmpp_2m_karras"), canonical("k_euler"), canonical("Euler ancestral")
+    ('DPM++ 2M Karras', 'Euler', 'Euler a')
+    """
+    known = {_squeeze(one): one for one in (*SAMPLERS, *PLUGIN_SAMPLERS)} | _ALIASES
+    squeezed = _squeeze(name)
+    for form in (squeezed, squeezed.removeprefix("sample"), squeezed.removeprefix("k")):
+        if form in known:
+            return known[form]
+    close = difflib.get_close_matches(squeezed, known, n=1, cutoff=0.5)
+    hint = f"did you mean {known[close[0]]!r}?" if close else f"choose from {', '.join(SAMPLERS)}"
+    raise UsageError(f"no sampler is named {name!r}; {hint}")
+
+
+def describe(name: str) -> Sampler:
+    """What is known of a sampler, under any spelling; a plugin's counts as stochastic.
+
+    Raises:
+        UsageError: no sampler has that name.
+    """
+    name = canonical(name)
+    return SAMPLERS.get(name, Sampler(name, stochastic=True))
+
+
+def check_steps(name: str, steps: int) -> None:
+    """Refuse a number of steps that a sampler cannot do.
+
+    Raises:
+        UsageError: out of range, or no sampler has that name.
+    """
+    most = describe(name).most_steps or 1000
+    if not 1 <= steps <= most:
+        raise UsageError(f"{canonical(name)} takes 1 to {most} steps, not {steps}")
+
+
+def _squeeze(name: str) -> str:
+    return re.sub(r"[\s_\-]", "", name.lower()).replace("+", "p")

@@ -1,0 +1,61 @@
+"""Sampler names to schedulers of diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .sampler_names import PLUGIN_SAMPLERS, canonical, check_steps, describe
+
+_NOISE_SCHEDULE = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "prediction_type",
+    "timestep_spacing",
+    "steps_offset",
+    "rescale_betas_zero_snr",
+)
+
+
+def build_sampler(name: str, scheduler_config: Mapping[str, Any], steps: int | None = None) -> Any:
+    """A scheduler of diffusers with a model's noise schedule, fresh and without state.
+
+    Only the noise schedule is taken from the model; what its makers set for their own sampler
+    (its order, its clipping of pixels) is not.
+
+    Args:
+        name: sampler name in any spelling.
+        scheduler_config: the model's ``scheduler/scheduler_config.json``.
+        steps: calls ``set_timesteps`` (on the CPU), so that ``timesteps`` and
+            ``init_noise_sigma`` can be read; None leaves that to the caller.
+
+    Raises:
+        UsageError: unknown name, or steps out of the sampler's range.
+    """
+    name = canonical(name)
+    if steps is not None:
+        check_steps(name, steps)
+    if name in PLUGIN_SAMPLERS:
+        scheduler = PLUGIN_SAMPLERS[name](scheduler_config)
+    else:
+        from .loading import quiet
+
+        quiet()
+        from .solvers import CLASSES
+
+        karras = describe(name).karras
+        cls, options = CLASSES[name.removesuffix(" Karras")]
+        config = {key: scheduler_config[key] for key in _NOISE_SCHEDULE if key in scheduler_config}
+        if name in ("DDIM", "LCM"):
+            config["clip_sample"] = False
+            if "set_alpha_to_one" in scheduler_config:
+                config["set_alpha_to_one"] = scheduler_config["set_alpha_to_one"]
+        if karras:
+            config["use_karras_sigmas"] = True
+        scheduler = cls.from_config(config | options)
+    if steps is not None:
+        scheduler.set_timesteps(steps)
+    return scheduler

@@ -1,0 +1,128 @@
+"""Pictures to latents and back, in portions that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from ..errors import RenderError
+from .loading import Parts
+
+SLICE_PIXELS = 1024 * 1024
+"""pixels that go through the autoencoder at once"""
+TILE_PIXELS = 1536 * 1536
+"""above so many pixels a picture is cut into overlapping tiles"""
+TILE_SIDE = 512
+
+
+@torch.no_grad()
+def encode_pictures(parts: Parts, pixels: Tensor, *, tile: bool | None = None) -> Tensor:
+    """Latents of pictures: the mean of the autoencoder's distribution, scaled for the U-Net.
+
+    Args:
+        parts: a loaded model.
+        pixels: (N, 3, H, W) in [-1, 1]; H and W multiples of ``parts.downsampling``.
+        tile: cut pictures into tiles; None does so where they are large.
+
+    Returns:
+        (N, C, H / downsampling, W / downsampling), float32, about unit variance.
+
+    Raises:
+        RenderError: the autoencoder gives NaN, in float32 too.
+    """
+    config = parts.vae.config
+
+    def encode(rows: Tensor) -> Tensor:
+        mean = parts.vae.encode(rows).latent_dist.mean.float()
+        latents: Tensor = (mean - (config.shift_factor or 0.0)) * config.scaling_factor
+        return latents
+
+    area = pixels.shape[-1] * pixels.shape[-2]
+    return _in_slices(parts, encode, pixels, area, tile, "encoding")
+
+
+@torch.no_grad()
+def decode_latents(parts: Parts, latents: Tensor, *, tile: bool | None = None) -> Tensor:
+    """Pictures of latents.
+
+    Args:
+        parts: a loaded model.
+        latents: (N, C, h, w), as the U-Net gives them.
+        tile: cut pictures into tiles; None does so where they are large.
+
+    Returns:
+        (N, 3, h * downsampling, w * downsampling), float32, about [-1, 1], not clipped.
+
+    Raises:
+        RenderError: the latents hold NaN, or the autoencoder gives it, in float32 too.
+    """
+    bad = _bad_rows(latents)
+    if bad:
+        raise RenderError(
+            f"picture {bad[0] + 1} of {len(latents)} came out as NaN from the U-Net; "
+            "try dtype float32, or a lower guidance_scale"
+        )
+    config = parts.vae.config
+
+    def decode(rows: Tensor) -> Tensor:
+        rows = rows / config.scaling_factor + (config.shift_factor or 0.0)
+        picture: Tensor = parts.vae.decode(rows).sample
+        return picture.float()
+
+    area = latents.shape[-1] * latents.shape[-2] * parts.downsampling**2
+    return _in_slices(parts, decode, latents.float(), area, tile, "decoding")
+
+
+def _in_slices(
+    parts: Parts,
+    run: Callable[[Tensor], Tensor],
+    batch: Tensor,
+    area: int,
+    tile: bool | None,
+    what: str,
+) -> Tensor:
+    """Apply run to a few pictures at a time; once more, in float32, where it gives NaN."""
+    rows = max(1, SLICE_PIXELS // area)
+    done: list[Tensor] = []
+    with _tiles(parts, area > TILE_PIXELS if tile is None else tile):
+        for portion in (batch[start : start + rows] for start in range(0, len(batch), rows)):
+            result = run(portion.to(parts.device, parts.vae.dtype))
+            if _bad_rows(result) and parts.vae.dtype != torch.float32:
+                # It stays there: what overflowed once in half precision will again.
+                parts.vae.to(torch.float32)
+                result = run(portion.to(parts.device, torch.float32))
+            bad = _bad_rows(result)
+            if bad:
+                number = rows * len(done) + bad[0] + 1
+                raise RenderError(
+                    f"picture {number} of {len(batch)} came out as NaN from the autoencoder, "
+                    f"{what} in float32"
+                )
+            done.append(result)
+    return torch.cat(done)
+
+
+@contextmanager
+def _tiles(parts: Parts, wanted: bool) -> Iterator[None]:
+    vae = parts.vae
+    if not wanted:
+        yield
+        return
+    side = max(TILE_SIDE, parts.sample_size)
+    before = vae.tile_sample_min_size, vae.tile_latent_min_size
+    vae.tile_sample_min_size, vae.tile_latent_min_size = side, side // parts.downsampling
+    vae.enable_tiling()
+    try:
+        yield
+    finally:
+        vae.disable_tiling()
+        vae.tile_sample_min_size, vae.tile_latent_min_size = before
+
+
+def _bad_rows(batch: Tensor) -> list[int]:
+    """Rows that hold NaN or infinity."""
+    finite = torch.isfinite(batch).flatten(1).all(dim=1)
+    return [row for row, good in enumerate(finite.tolist()) if not good]

@@ -1,0 +1,55 @@
+"""What a timeline will take, found by walking it: no model is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .core.timeline import Shot, Timeline, Trunk
+from .models.sampler_names import check_steps, describe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The work in a timeline.
+
+    Attributes:
+        frames: pictures.
+        shots: those that are denoised; the others lie between two of them.
+        evaluations: U-Net evaluations of one picture; guidance takes two for every step.
+    """
+
+    frames: int
+    shots: int
+    evaluations: int
+
+
+def plan(timeline: Timeline) -> Plan:
+    """Walk a timeline once.
+
+    Raises:
+        UsageError: a sampler that does not exist, or steps that it cannot take.
+    """
+    check_steps(timeline.sampler, timeline.steps)
+    sampler = describe(timeline.sampler)
+    total = sampler.unet_calls(timeline.steps)
+    shots = evaluations = grown = 0
+    trunk: Trunk | None = None
+    for frame in timeline:
+        if not isinstance(frame, Shot):
+            continue
+        shots += 1
+        start = timeline.steps - round(timeline.steps * frame.strength)
+        if frame.trunk is not None:
+            start = frame.trunk.steps
+            if trunk is None or replace(frame.trunk, steps=trunk.steps) != trunk:
+                trunk, grown = frame.trunk, 0
+            longer = min(total, sampler.calls * start)
+            evaluations += max(0, longer - grown) * _passes(trunk.guidance_scale)
+            grown = max(grown, longer)
+        rest = max(0, total - sampler.calls * start)
+        evaluations += rest * _passes(frame.guidance_scale)
+    return Plan(len(timeline), shots, evaluations)
+
+
+def _passes(guidance_scale: float) -> int:
+    return 1 if guidance_scale == 1 else 2

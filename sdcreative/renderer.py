@@ -1,0 +1,295 @@
+"""A timeline to pictures: frames are batched, trunks and embeddings shared, latents decoded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from .core.conditioning import Conditioning
+from .core.noise import blend_noise, draw_noise
+from .core.sampling import Inpainting, denoise, initial_latents
+from .core.timeline import Between, Noise, Shot, Timeline, Trunk
+from .embeddings import Embeddings, remember
+from .errors import RenderError, UsageError
+from .models.denoiser import predictor
+from .models.loading import Parts
+from .models.samplers import build_sampler
+from .models.scheduling import Flight
+from .models.vae import decode_latents, encode_pictures
+
+REMEMBERED_TRUNKS, REMEMBERED_PICTURES = 4, 4
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """What one picture is denoised towards, and from which step on by itself."""
+
+    conditional: Conditioning
+    unconditional: Conditioning | None
+    guidance_scale: float
+    start: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A shot with its conditioning; shots of one kind can be denoised in one batch."""
+
+    shot: Shot
+    index: int
+    row: _Row
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        row, shot = self.row, self.shot
+        tokens = row.conditional.embeddings.shape[1]
+        start = None if shot.image is None else row.start
+        return tokens, row.unconditional is None, start, shot.mask is None
+
+
+class Renderer:
+    """Renders one timeline with one model; not to be shared between threads."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        timeline: Timeline,
+        size: tuple[int, int],
+        batch_size: int,
+        on_call: Callable[[int], None],
+    ) -> None:
+        self.parts, self.timeline, self.size = parts, timeline, size
+        self.batch_size, self.on_call = batch_size, on_call
+        self.device: torch.device = parts.device
+        self.predict = predictor(parts.unet)
+        self.embeddings = Embeddings(parts)
+        self._trunks: OrderedDict[Trunk, dict[int, Flight]] = OrderedDict()
+        self._encoded: OrderedDict[int, tuple[Image.Image, Tensor]] = OrderedDict()
+        self._before: Tensor | None = None
+
+    def pictures(self) -> Iterator[Image.Image]:
+        """One picture per frame, in order; the next batch is not begun before it is asked for.
+
+        Raises:
+            RenderError: a frame became NaN or infinite, or a Between has no shot on both sides.
+            UsageError: a shot whose values do not go together.
+        """
+        pending: list[_Prepared | Between] = []
+        shots: list[_Prepared] = []
+        for index, frame in enumerate(self.timeline):
+            if isinstance(frame, Shot):
+                prepared = self._prepare(frame, index)
+                if shots and (
+                    len(shots) == self.batch_size or prepared.kind != shots[0].kind
+                ):
+                    yield from self._flush(pending, shots)
+                    pending = pending[pending.index(shots[-1]) + 1 :]
+                    shots = []
+                shots.append(prepared)
+                pending.append(prepared)
+            else:
+                if not shots and self._before is None:
+                    raise RenderError(f"frame {index}: a Between comes before the first shot")
+                pending.append(frame)
+        if pending and isinstance(pending[-1], Between):
+            raise RenderError("the last frame of a timeline is a Between; end with a shot")
+        if shots:
+            yield from self._flush(pending, shots)
+
+    def _prepare(self, shot: Shot, index: int) -> _Prepared:
+        if shot.image is None and (shot.mask is not None or shot.strength != 1):
+            raise UsageError(f"frame {index}: mask and strength need an image")
+        if shot.image is not None and shot.trunk is not None:
+            raise UsageError(f"frame {index}: a shot has a trunk or an image, not both")
+        if not 0 <= shot.strength <= 1:
+            raise UsageError(f"frame {index}: strength is {shot.strength}; give 0 to 1")
+        steps = self.timeline.steps
+        start = steps - round(steps * shot.strength)
+        if shot.trunk is not None:
+            start = shot.trunk.steps
+            if not 0 <= start <= steps:
+                raise UsageError(f"frame {index}: a trunk of {start} steps in {steps} steps")
+        pair = self.embeddings.pair(shot.prompt, shot.negative, shot.guidance_scale)
+        return _Prepared(shot, index, _Row(*pair, shot.guidance_scale, start))
+
+    def _flush(
+        self, pending: Sequence[_Prepared | Between], shots: list[_Prepared]
+    ) -> Iterator[Image.Image]:
+        """Denoise the shots; decode them and the frames between them up to the last shot."""
+        finished = self._denoise(shots)
+        for prepared, row in zip(shots, finished, strict=True):
+            if not bool(torch.isfinite(row).all()):
+                raise RenderError(
+                    f"frame {prepared.index}: denoising gave NaN or infinite values; "
+                    "try dtype float32 or another sampler"
+                )
+        frames = pending[: pending.index(shots[-1]) + 1]
+        rows: list[Tensor] = []
+        upcoming = iter(finished)
+        after = next(upcoming)
+        before = self._before
+        for frame in frames:
+            if isinstance(frame, Between):
+                rows.append(after if before is None else blend_noise(before, after, frame.t))
+            else:
+                rows.append(after)
+                before, after = after, next(upcoming, after)
+        self._before = before
+        for first in range(0, len(rows), self.batch_size):
+            part = frames[first : first + self.batch_size]
+            pixels = decode_latents(
+                self.parts, torch.stack(rows[first : first + self.batch_size])
+            )
+            for frame, picture in zip(part, to_pictures(pixels), strict=True):
+                yield picture if isinstance(frame, Between) else self._composed(frame, picture)
+
+    def _composed(self, prepared: _Prepared, picture: Image.Image) -> Image.Image:
+        """What is kept of a start image comes from its pixels, not from the autoencoder."""
+        image, mask = prepared.shot.image, prepared.shot.mask
+        if image is None:
+            return picture
+        if prepared.row.start == self.timeline.steps:
+            return self._fitted(image).copy()
+        if mask is None:
+            return picture
+        return Image.composite(picture, self._fitted(image), self._fitted(mask, "L"))
+
+    def _fitted(self, image: Image.Image, mode: str = "RGB") -> Image.Image:
+        image = image.convert(mode)
+        if image.size == self.size:
+            return image
+        return ImageOps.fit(image, self.size, Image.Resampling.LANCZOS)
+
+    def _denoise(self, shots: Sequence[_Prepared]) -> Tensor:
+        """Final latents (N, C, h, w) of shots of one kind."""
+        if shots[0].shot.image is not None:
+            return self._repaint(shots)
+        order = sorted(range(len(shots)), key=lambda i: shots[i].row.start)
+        groups = groupby(order, key=lambda i: shots[i].row.start)
+        at, first = next((start, list(group)) for start, group in groups)
+        flight = self._starting([shots[i].shot for i in first], at)
+        rows = [shots[i].row for i in first]
+        for start, group in groups:
+            joining = [shots[i] for i in group]
+            flight = self._advance(flight, rows, at, start)
+            flight = Flight.join([flight, self._starting([one.shot for one in joining], start)])
+            rows += [one.row for one in joining]
+            at = start
+        latents = self._advance(flight, rows, at, self.timeline.steps).latents
+        return latents[torch.tensor(order, device=self.device).argsort()]
+
+    def _starting(self, shots: Sequence[Shot], start: int) -> Flight:
+        """Shots at the step from which they go on by themselves: 0, or the end of their trunk."""
+        if start == 0:
+            return self._from_noise([s.trunk.noise if s.trunk else s.noise for s in shots])
+        return Flight.join([self._branch(s.trunk) for s in shots if s.trunk is not None])
+
+    def _branch(self, trunk: Trunk) -> Flight:
+        """One picture at the end of a trunk; trunks that differ in length only are one path."""
+        chain = remember(self._trunks, replace(trunk, steps=0), REMEMBERED_TRUNKS, dict)
+        if trunk.steps not in chain:
+            at = max((steps for steps in chain if steps < trunk.steps), default=0)
+            flight = chain[at].take([0]) if at else self._from_noise([trunk.noise])
+            pair = self.embeddings.pair(trunk.prompt, trunk.negative, trunk.guidance_scale)
+            row = _Row(*pair, trunk.guidance_scale, 0)
+            chain[trunk.steps] = self._advance(flight, [row], at, trunk.steps)
+        return chain[trunk.steps].take([0])
+
+    def _from_noise(self, wanted: Sequence[Noise]) -> Flight:
+        noise, generators = self._noise(wanted)
+        sampler = self._sampler()
+        return Flight(initial_latents(sampler, noise, None, 0), sampler, generators)
+
+    def _sampler(self) -> Any:
+        config = self.parts.scheduler_config
+        return build_sampler(self.timeline.sampler, config, self.timeline.steps)
+
+    def _repaint(self, shots: Sequence[_Prepared]) -> Tensor:
+        """Image to image and inpainting: all shots begin at the same step."""
+        start, steps = shots[0].row.start, self.timeline.steps
+        images = [one.shot.image for one in shots if one.shot.image is not None]
+        clean = torch.cat([self._latents_of(image) for image in images])
+        if start == steps:
+            self.on_call(0)
+            return clean
+        noise, generators = self._noise([one.shot.noise for one in shots])
+        sampler = self._sampler()
+        latents = initial_latents(sampler, noise, clean, start)
+        masks = [one.shot.mask for one in shots if one.shot.mask is not None]
+        kept = Inpainting(clean, noise, self._repainted(masks)) if masks else None
+        flight = Flight(latents, sampler, generators)
+        return self._advance(flight, [one.row for one in shots], start, steps, kept).latents
+
+    def _advance(
+        self,
+        flight: Flight,
+        rows: Sequence[_Row],
+        start: int,
+        stop: int,
+        inpainting: Inpainting | None = None,
+    ) -> Flight:
+        """Take the steps from start up to stop; what was given must not be used again."""
+        guidance = self.embeddings.guidance(
+            [(row.conditional, row.unconditional, row.guidance_scale) for row in rows]
+        )
+        passes = 1 if guidance.unconditional is None else 2
+        with torch.inference_mode():
+            latents = denoise(
+                self.predict,
+                flight.sampler,
+                flight.latents,
+                guidance,
+                start=start,
+                stop=stop,
+                generators=flight.generators,
+                inpainting=inpainting,
+                on_call=lambda count: self.on_call(count * passes),
+            )
+        return replace(flight, latents=latents)
+
+    def _noise(self, wanted: Sequence[Noise]) -> tuple[Tensor, tuple[torch.Generator, ...]]:
+        """Initial noise (N, C, h, w), and generators that go on where its drawing ended."""
+        width, height = self.size
+        factor = self.parts.downsampling
+        shape = (self.parts.latent_channels, height // factor, width // factor)
+        rows, generators = [], []
+        for noise in wanted:
+            row = draw_noise(noise.start, shape)
+            if noise.end is not None and noise.end != noise.start:
+                row = blend_noise(row, draw_noise(noise.end, shape), noise.t)
+            generator = torch.Generator().manual_seed(noise.start)
+            torch.randn(shape, generator=generator)
+            rows.append(row)
+            generators.append(generator)
+        return torch.stack(rows).to(self.device), tuple(generators)
+
+    def _latents_of(self, image: Image.Image) -> Tensor:
+        """Latents (1, C, h, w); the image is kept beside them so that its id stays its own."""
+
+        def make() -> tuple[Image.Image, Tensor]:
+            array = np.asarray(self._fitted(image), dtype=np.float32) / 127.5 - 1
+            pixels = torch.from_numpy(array).permute(2, 0, 1)[None].to(self.device)
+            return image, encode_pictures(self.parts, pixels)
+
+        return remember(self._encoded, id(image), REMEMBERED_PICTURES, make)[1]
+
+    def _repainted(self, masks: Sequence[Image.Image]) -> Tensor:
+        """(N, 1, h, w): 1 wherever any pixel below is to be painted anew."""
+        fitted = [self._fitted(mask, "L") for mask in masks]
+        array = np.stack([np.asarray(mask, dtype=np.float32) for mask in fitted]) / 255
+        pixels = torch.from_numpy(array)[:, None].to(self.device)
+        return torch.nn.functional.max_pool2d(pixels, self.parts.downsampling)
+
+
+def to_pictures(pixels: Tensor) -> list[Image.Image]:
+    """Pictures of (N, 3, H, W) in [-1, 1]."""
+    scaled = (pixels.float() / 2 + 0.5).clamp(0, 1)
+    array = (scaled * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(each) for each in array]

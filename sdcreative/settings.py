@@ -1,0 +1,65 @@
+"""The settings that tools have in common; every tool's settings derive from one of these."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+
+
+def parse_size(value: Any) -> tuple[int, int]:
+    """(width, height) from 512, "512", "768x512" or [768, 512]; at least 8 pixels a side."""
+    numbers: Any = value
+    if isinstance(value, int) and not isinstance(value, bool):
+        numbers = [value, value]
+    elif isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5})(?:[xX](\d{1,5}))?", value)):
+        numbers = [int(match[1]), int(match[2] or match[1])]
+    pair = list(numbers) if isinstance(numbers, list | tuple) else []
+    if len(pair) != 2 or not all(type(n) is int and n >= 8 for n in pair):
+        raise ValueError(f"{value!r} is not a size; give pixels (512) or WIDTHxHEIGHT (768x512)")
+    return pair[0], pair[1]
+
+
+Size = Annotated[
+    tuple[int, int],
+    BeforeValidator(parse_size),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 8},
+                {"type": "string", "pattern": r"^\d{1,5}([xX]\d{1,5})?$"},
+                {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+            ]
+        }
+    ),
+]
+
+
+class Strict(BaseModel):
+    """Settings without guessing: unknown keys, wrong types, NaN and infinity are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class RenderSettings(Strict):
+    """What every tool that makes pictures is told."""
+
+    model: Annotated[str, Field(min_length=1)] = "emoji"
+    """built-in name, folder of a diffusers model, or id on the Hugging Face hub"""
+    sampler: str = "DPM++ 2M"
+    steps: Annotated[int, Field(ge=1, le=1000)] = 20
+    size: Size | None = None
+    """pixels, or WIDTHxHEIGHT; the model's own if left out"""
+    seed: Annotated[int, Field(ge=-1, lt=2**32)] = 0
+    """-1 draws one and prints it; torch's CPU generator knows 32 bits"""
+    guidance_scale: Annotated[float, Field(ge=0, le=100)] = 7.5
+    output: Annotated[str, Field(min_length=1)] | None = None
+    """file to write; its ending chooses the format"""
+    device: Device = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    offline: bool = False
+    """never ask the model hub"""

@@ -1,0 +1,175 @@
+"""The facade: load a model, make a picture, render a timeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .core.stream import ahead
+from .core.timeline import Blend, Noise, Shot, Timeline
+from .errors import UsageError
+from .media.replay import there_and_back
+from .models.loading import Parts, load_parts, pick_device, pick_dtype
+from .models.sources import fetch, resolve
+from .planning import Plan
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """A loaded model, ready to make pictures.
+
+    >>> studio = Studio.load("emoji")
+    >>> studio.picture("a picture of a bear", seed=1, steps=4).size
+    (64, 64)
+    """
+
+    parts: Parts
+
+    @classmethod
+    def load(
+        cls,
+        model: str = "emoji",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        offline: bool = False,
+    ) -> Studio:
+        """Load a model.
+
+        Args:
+            model: built-in name, folder of a diffusers model, or id on the Hugging Face hub.
+            device: auto, cpu, mps, cuda or cuda:1.
+            dtype: auto (float16 on CUDA, else float32), float32, float16 or bfloat16.
+            offline: never ask the hub; HF_HUB_OFFLINE=1 does the same.
+
+        Raises:
+            ModelError: not found, or not to be trusted.
+            UsageError: device or dtype that this machine lacks.
+        """
+        place = pick_device(device)
+        precision = pick_dtype(dtype, place)
+        folder = fetch(resolve(model, offline=offline), offline)
+        return cls(load_parts(folder, device=place, dtype=precision))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The model's own (width, height) in pixels."""
+        return self.parts.sample_size, self.parts.sample_size
+
+    def picture(
+        self,
+        prompt: str,
+        *,
+        seed: int = 0,
+        negative_prompt: str = "",
+        guidance_scale: float = 7.5,
+        steps: int = 20,
+        sampler: str = "DPM++ 2M",
+        size: tuple[int, int] | None = None,
+        image: Image | None = None,
+        mask: Image | None = None,
+        strength: float = 1.0,
+    ) -> Image:
+        """One picture; the arguments are those of ``Shot`` and ``Timeline``."""
+        shot = Shot(
+            Blend(prompt),
+            Noise(seed),
+            Blend(negative_prompt),
+            guidance_scale,
+            image=image,
+            mask=mask,
+            strength=strength,
+        )
+        timeline = Timeline(lambda: [shot], length=1, steps=steps, sampler=sampler, size=size)
+        [picture] = self.render(timeline)
+        return picture
+
+    def render(
+        self,
+        timeline: Timeline,
+        *,
+        batch_size: int | None = None,
+        on_evaluations: Callable[[int], None] = lambda count: None,
+    ) -> Iterator[Image]:
+        """The pictures of a timeline, in order, made in a thread one batch ahead of their taker.
+
+        Memory does not grow with the number of frames. Closing the iterator stops the work.
+
+        Args:
+            timeline: what to render.
+            batch_size: pictures denoised together; None suits it to the device and the size.
+            on_evaluations: told of finished U-Net evaluations, from the working thread.
+
+        Raises:
+            UsageError: a size that the model cannot make, or values that do not go together.
+            RenderError: a picture came out as NaN.
+        """
+        from .renderer import Renderer
+
+        size = self.check_size(timeline.size)
+        batch = batch_size or self.batch_size(size)
+
+        def make(check: Callable[[], None]) -> Iterator[Image]:
+            def on_call(count: int) -> None:
+                check()
+                on_evaluations(count)
+
+            return Renderer(self.parts, timeline, size, batch, on_call).pictures()
+
+        pictures = ahead(make, batch)
+        return there_and_back(pictures) if timeline.ping_pong else pictures
+
+    def check_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
+        """The size itself, or the model's own for None.
+
+        Raises:
+            UsageError: a side that is no multiple of the model's step; the nearest is named.
+        """
+        if size is None:
+            return self.size
+        step = self.parts.downsampling
+        if any(side % step or side < 2 * step for side in size):
+            near = [max(2, round(side / step)) * step for side in size]
+            raise UsageError(
+                f"size {size[0]}x{size[1]}: this model makes multiples of {step}; "
+                f"use {near[0]}x{near[1]}"
+            )
+        return size
+
+    def batch_size(self, size: tuple[int, int]) -> int:
+        """Pictures to denoise together where nobody says: enough to keep the device busy."""
+        area = size[0] * size[1] // self.parts.downsampling**2
+        budget, most = (2048, 8) if self.parts.device.type == "cpu" else (65536, 64)
+        return max(1, min(most, budget // area))
+
+    def estimate_seconds(self, plan: Plan, size: tuple[int, int], batch_size: int) -> float:
+        """Seconds that a plan will take here, from one timed U-Net call and one decoding."""
+        import torch
+
+        from .core.conditioning import Conditioning, stack
+        from .models.denoiser import predictor
+        from .models.text import encode
+        from .models.vae import decode_latents
+
+        factor = self.parts.downsampling
+        shape = (self.parts.latent_channels, size[1] // factor, size[0] // factor)
+        rows = 2 * min(batch_size, plan.shots)
+        conditioning: Conditioning = stack([encode(self.parts, [""])[0]] * rows)
+        latents = torch.zeros(rows, *shape, device=self.parts.device)
+        predict = predictor(self.parts.unet)
+        seconds = []
+        for _ in range(2):
+            began = time.perf_counter()
+            with torch.inference_mode():
+                latents = predict(latents, torch.tensor(500), conditioning).float()
+                float(latents.sum())
+            seconds.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        decode_latents(self.parts, torch.zeros(1, *shape, device=self.parts.device))
+        decoding = time.perf_counter() - began
+        return plan.evaluations * min(seconds) / rows + plan.frames * decoding

@@ -1,0 +1,93 @@
+"""Dependencies go one way; read from the imports, wherever in a file they stand."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "sdcreative").rglob("*.py")
+}
+PLUGIN_FILES = sorted((ROOT / "plugins").rglob("*.py"))
+
+# Room -> the rooms it may import from; a room is a module or a subpackage of sdcreative.
+ROOMS = {
+    "errors": set(),
+    "tables": set(),
+    "core": {"errors"},
+    "media": {"errors"},
+    "hardened_yaml": {"errors"},
+    "presets": {"errors", "hardened_yaml"},
+    "settings": {"errors"},
+    "tools": {"core", "settings"},
+    "models": {"errors", "core"},
+    "hookspecs": {"tools"},
+    "registry": {"errors", "tools", "settings", "core", "models"},
+    "host": {"errors", "hookspecs", "registry", "tools"},
+}
+SHELL = {"cli", "cli_plugins", "cli_presets", "cli_tools", "host", "registry", "scaffold"}
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    """Full names of what a file imports; relative imports resolved, packages' names included."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*(parts if node.level else []), *filter(None, [node.module])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield full if full in MODULES else base
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_go_one_way(name: str) -> None:
+    used = {room(m) for m in imports(name, MODULES[name]) if m.split(".")[0] == "sdcreative"}
+    used -= {room(name)}
+    if room(name) in ROOMS:
+        assert used - ROOMS[room(name)] == set()
+    elif room(name) not in {*SHELL, "__main__", "__init__"}:
+        assert used & SHELL == set()
+
+
+def test_the_host_reads_only_torch_free_tables_of_the_rooms_below() -> None:
+    for name in ("sdcreative.registry", "sdcreative.host"):
+        used = {m for m in imports(name, MODULES[name]) if room(m) in ("core", "models")}
+        assert used <= {"sdcreative.core.easing", "sdcreative.models.sampler_names"}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_nothing_imports_plugins_and_only_models_import_diffusers(name: str) -> None:
+    used = {m.split(".")[0] for m in imports(name, MODULES[name])}
+    assert "sdcreative_plugins" not in used
+    if room(name) != "models":
+        assert used & {"diffusers", "transformers"} == set()
+    if room(name) == "core":
+        assert used & {"click", "PIL.Image", "pydantic", "yaml"} == set()
+
+
+@pytest.mark.parametrize("path", PLUGIN_FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_plugins_import_only_what_is_public(path: Path) -> None:
+    name = ".".join(
+        ["sdcreative_plugins", *path.relative_to(ROOT / "plugins").with_suffix("").parts]
+    )
+    used = set(imports(name.removesuffix(".__init__"), path))
+    assert {m.split(".")[0] for m in used} & {"diffusers", "transformers"} == set()
+    own = name.split(".")[1]
+    for module in used:
+        if module.startswith("sdcreative_plugins"):
+            assert module.split(".")[1] == own, f"{module} belongs to another plugin"
+        if module.split(".")[0] == "sdcreative":
+            assert not any(part.startswith("_") for part in module.split("."))
+            assert room(module) not in SHELL

@@ -29,9 +29,7 @@ class Embeddings:
 
     def of(self, prompt: str) -> Conditioning:
         """Embeddings (1, T, W) of a prompt."""
-        return remember(
-            self._known, prompt, REMEMBERED, lambda: encode(self.parts, [prompt])[0]
-        )
+        return remember(self._known, prompt, REMEMBERED, lambda: encode(self.parts, [prompt])[0])
 
     def blend(self, wanted: Blend) -> Conditioning:
         """The point on the path between two prompts; only what differs is moved."""
@@ -50,9 +48,7 @@ class Embeddings:
             return conditional, None
         return align(conditional, self.blend(negative), self.of(""))
 
-    def guidance(
-        self, rows: Sequence[tuple[Conditioning, Conditioning | None, float]]
-    ) -> Guidance:
+    def guidance(self, rows: Sequence[tuple[Conditioning, Conditioning | None, float]]) -> Guidance:
         """Guidance of a batch, from (conditional, unconditional, scale) of every row."""
         tokens = max(row[0].embeddings.shape[1] for row in rows)
         empty = self.of("")

@@ -86,9 +86,7 @@ class Renderer:
         for index, frame in enumerate(self.timeline):
             if isinstance(frame, Shot):
                 prepared = self._prepare(frame, index)
-                if shots and (
-                    len(shots) == self.batch_size or prepared.kind != shots[0].kind
-                ):
+                if shots and (len(shots) == self.batch_size or prepared.kind != shots[0].kind):
                     yield from self._flush(pending, shots)
                     pending = pending[pending.index(shots[-1]) + 1 :]
                     shots = []
@@ -144,9 +142,7 @@ class Renderer:
         self._before = before
         for first in range(0, len(rows), self.batch_size):
             part = frames[first : first + self.batch_size]
-            pixels = decode_latents(
-                self.parts, torch.stack(rows[first : first + self.batch_size])
-            )
+            pixels = decode_latents(self.parts, torch.stack(rows[first : first + self.batch_size]))
             for frame, picture in zip(part, to_pictures(pixels), strict=True):
                 yield picture if isinstance(frame, Between) else self._composed(frame, picture)
 

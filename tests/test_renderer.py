@@ -153,9 +153,7 @@ def test_start_pictures_of_another_size_are_cropped(studio: Studio) -> None:
         (replace(shot(), image=Image.new("RGB", (64, 64)), strength=1.5), "strength is 1.5"),
         (shot(trunk=Trunk(BEAR, Noise(1), STEPS + 1)), "trunk of 7 steps"),
         (
-            replace(
-                shot(trunk=Trunk(BEAR, Noise(1), 1)), image=Image.new("RGB", (64, 64))
-            ),
+            replace(shot(trunk=Trunk(BEAR, Noise(1), 1)), image=Image.new("RGB", (64, 64))),
             "a trunk or an image",
         ),
     ],
@@ -191,7 +189,7 @@ def test_frames_are_asked_for_as_they_are_needed(studio: Studio) -> None:
         next(pictures)
     assert asked <= 12
     pictures.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "frames"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("frames")]
 
 
 def test_neighbours_are_batched_and_calls_counted(studio: Studio) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from itertools import accumulate
 
-from sdcreative import UsageError
 from sdcreative.core.timing import Position, positions
+from sdcreative.preset_faults import SettingError
 
-if TYPE_CHECKING:
-    from .settings import AnimateSettings, Keyframe
+from .settings import MAX_FRAMES, TIMES, AnimateSettings
 
 SECONDS_PER_SEGMENT = 2.0
 
@@ -39,21 +37,24 @@ def schedule(settings: AnimateSettings) -> Schedule:
     """Work out the times.
 
     Raises:
-        UsageError: times given in several ways, not increasing, or together with a length.
+        SettingError: times given in several ways, not increasing, or together with a length.
+        UsageError: an easing that leaves [0, 1].
     """
-    keyframes = settings.keyframes
+    keyframes = list(settings.stops.values())
     segments = len(keyframes) - (0 if settings.loop else 1)
     times = _given_times(settings)
     if times is None:
         total = _total(settings, segments)
         times = [total * i / segments for i in range(segments + 1)]
-    elif settings.frames is not None or settings.seconds is not None:
-        length = "frames" if settings.frames is not None else "seconds"
-        raise UsageError(f"'{length}' and times of keyframes exclude each other; leave one out")
-    if settings.loop and len(times) == len(keyframes):
-        times = [*times, times[-1] + (keyframes[-1].duration or 0) * settings.fps]
-        if times[-1] == times[-2]:
-            times[-1] += times[-2] / (len(keyframes) - 1)
+    else:
+        for length in ("frames", "seconds"):
+            if getattr(settings, length) is not None:
+                raise SettingError("the keyframes have times already; leave one out", length)
+        if len(times) == segments:
+            # The way back to the first keyframe lasts as long as the others do on average.
+            times.append(times[-1] + times[-1] / (segments - 1))
+    if not times[-1] <= MAX_FRAMES:
+        raise SettingError(f"a film of over {MAX_FRAMES:,} frames; shorten it or lower 'fps'")
     frames = max(1, round(times[-1])) + (0 if settings.loop else 1)
     easings = tuple(keyframe.ease or settings.ease for keyframe in keyframes[:segments])
     result = Schedule(tuple(times), frames, easings, settings.loop)
@@ -65,38 +66,40 @@ def _total(settings: AnimateSettings, segments: int) -> float:
     """Length in frames, from the first frame to the last, or to the first again in a loop."""
     if settings.frames is not None:
         return settings.frames - (0 if settings.loop else 1)
-    seconds = settings.seconds or SECONDS_PER_SEGMENT * segments
-    frames = max(2, round(seconds * settings.fps))
-    return frames - (0 if settings.loop or settings.seconds is None else 1)
+    if settings.seconds is None:
+        return max(2.0, SECONDS_PER_SEGMENT * segments * settings.fps)
+    frames = max(2.0, settings.seconds * settings.fps)
+    return frames if settings.loop else frames - 1
 
 
 def _given_times(settings: AnimateSettings) -> list[float] | None:
-    keyframes = settings.keyframes
-    ways = {name for name in ("at", "frame") if _all(keyframes, name)}
-    durations = [k.duration for k in (keyframes if settings.loop else keyframes[:-1])]
-    mentioned = {n for k in keyframes for n in ("at", "frame", "duration") if getattr(k, n) is not None}
-    if not mentioned:
+    """Frame of every keyframe, and of the end of the last one's duration in a loop."""
+    stops = list(settings.stops.items())
+    given = [[way for way in TIMES if getattr(stop, way) is not None] for _, stop in stops]
+    ways = [way for each in given for way in each]
+    if not ways:
         return None
-    if len(mentioned) > 1:
-        raise UsageError(
-            f"keyframes are timed by {' and by '.join(sorted(mentioned))}; use one of them for all"
-        )
-    if mentioned == {"duration"}:
-        if None in durations:
-            raise UsageError("some keyframes have a 'duration' and some have none; give it to all")
-        times = list(accumulate((d * settings.fps for d in durations if d), initial=0.0))
-    elif not ways:
-        raise UsageError(f"some keyframes have '{mentioned.pop()}' and some have none; give it to all")
-    elif ways == {"at"}:
-        times = [(k.at or 0.0) * settings.fps for k in keyframes]
+    way = ways[0]
+    for (path, _), each in zip(stops, given, strict=True):
+        if others := [other for other in each if other != way]:
+            raise SettingError(
+                f"keyframes are timed by '{way}' and by '{others[0]}'; use one of them for all",
+                *path,
+            )
+    if way == "duration" and not settings.loop:
+        timed, needed = stops[:-1], given[:-1]
     else:
-        times = [float(k.frame or 0) for k in keyframes]
-    if times[0] != 0:
-        raise UsageError("the first keyframe has to be at 0")
-    if any(b <= a for a, b in pairwise(times)):
-        raise UsageError("keyframes have to follow each other in time, each later than the one before")
-    return times
-
-
-def _all(keyframes: list[Keyframe], name: str) -> bool:
-    return all(getattr(keyframe, name) is not None for keyframe in keyframes)
+        timed, needed = stops, given
+    for (path, _), each in zip(timed, needed, strict=True):
+        if not each:
+            raise SettingError(f"a keyframe without '{way}'; give it to all or to none", *path)
+    scale = 1.0 if way == "frame" else settings.fps
+    values = [scale * float(getattr(stop, way)) for _, stop in timed]
+    if way == "duration":
+        return list(accumulate(values, initial=0.0))
+    if values[0] != 0:
+        raise SettingError("the first keyframe has to be at 0", *stops[0][0], way)
+    for i in range(1, len(values)):
+        if values[i] <= values[i - 1]:
+            raise SettingError("not later than the keyframe before it", *stops[i][0], way)
+    return values

@@ -44,6 +44,7 @@ class Walk:
 
     def __init__(self, settings: AnimateSettings) -> None:
         self.settings = settings
+        self.keyframes = list(settings.stops.values())
 
     def shot(self, at: Position) -> Shot:
         """What is shown at a position.
@@ -53,7 +54,7 @@ class Walk:
         ``coherence`` of all steps in mid-segment. All trunks of a segment lie on one path, of the
         embedding in the middle. Between two seeds nothing can be shared.
         """
-        keyframes = self.settings.keyframes
+        keyframes = self.keyframes
         start, end = keyframes[at.segment], keyframes[(at.segment + 1) % len(keyframes)]
         noise = Noise(self._seed(start), self._seed(end), at.t)
         if noise.start == noise.end:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from sdcreative import RenderSettings
+from sdcreative.preset_faults import SettingError
 
 
 class ImageSettings(RenderSettings):
     """Pictures of one prompt or several, each with ``count`` seeds."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     prompt: str | Annotated[list[str], Field(min_length=1)]
-    """a list makes a grid with one row per prompt"""
+    """what is shown; a list makes a grid with one row per prompt"""
     negative_prompt: str = ""
+    """what guidance moves away from"""
     count: Annotated[int, Field(ge=1, le=10_000)] = 1
     """pictures per prompt, with the seeds seed, seed + 1, …"""
     columns: Annotated[int, Field(ge=1)] | None = None
@@ -27,7 +31,9 @@ class ImageSettings(RenderSettings):
     """with an image: 0 gives it back, 1 is pure noise"""
 
     @model_validator(mode="after")
-    def _mask_needs_image(self) -> ImageSettings:
+    def _needs_image(self) -> ImageSettings:
         if self.mask is not None and self.image is None:
-            raise ValueError("'mask' needs 'image', the picture that it is laid on")
+            raise SettingError("needs 'image', the picture that it is laid on", "mask")
+        if "strength" in self.model_fields_set and self.image is None:
+            raise SettingError("needs 'image', the picture to start from", "strength")
         return self

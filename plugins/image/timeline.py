@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from sdcreative import Blend, Noise, Shot, Timeline
-from sdcreative.media.image import read_picture
 
 from .settings import ImageSettings
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def timeline(settings: ImageSettings) -> Timeline:
@@ -46,5 +49,9 @@ def timeline(settings: ImageSettings) -> Timeline:
     )
 
 
-def _read(path: str | None, size: tuple[int, int] | None, mode: str):  # noqa: ANN202
+def _read(
+    path: str | None, size: tuple[int, int] | None, mode: Literal["RGB", "L"]
+) -> Image | None:
+    from sdcreative.media.image import read_picture
+
     return None if path is None else read_picture(Path(path).expanduser(), size, mode)

@@ -1,12 +1,16 @@
-"""The training loop that every stage shares: seeded batches, EMA, checkpoints that resume exactly."""
+"""The training loop of every stage: seeded batches, EMA, checkpoints that resume exactly."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +22,9 @@ from torch import Tensor, nn
 
 from sdcreative.errors import DataError
 
+from .checkpoint import drop_later_rows, load_checkpoint, save_checkpoint, uninterrupted
 from .curve import draw_curve
+from .ema import Ema
 from .settings import Schedule
 
 
@@ -29,7 +35,7 @@ class Objective(Protocol):
     modules: dict[str, nn.Module]
 
     def batch(self, rng: np.random.Generator, size: int) -> Any:
-        """Draw a batch; all its randomness comes from ``rng``."""
+        """Draw a batch; all its randomness comes from ``rng``. Called from several threads."""
 
     def loss(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
         """Scalars; the one called "loss" is minimised, the others are logged."""
@@ -42,37 +48,6 @@ class Objective(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write the trained parts as a diffusers folder or sub-folders of one."""
-
-
-@dataclass
-class Ema:
-    """Exponential moving average of parameters, warmed up as (1 + n) / (10 + n)."""
-
-    decay: float
-    shadow: dict[str, Tensor]
-    updates: int = 0
-
-    @classmethod
-    def of(cls, module: nn.Module, decay: float) -> Ema:
-        return cls(decay, {k: v.detach().clone() for k, v in module.state_dict().items()})
-
-    def update(self, module: nn.Module) -> None:
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for key, value in module.state_dict().items():
-            if value.dtype.is_floating_point:
-                self.shadow[key].lerp_(value.detach(), 1 - decay)
-            else:
-                self.shadow[key].copy_(value)
-
-    def applied(self, module: nn.Module, action: Callable[[], Any]) -> Any:
-        """Run ``action`` while ``module`` holds the averaged weights."""
-        kept = {k: v.detach().clone() for k, v in module.state_dict().items()}
-        module.load_state_dict(self.shadow)
-        try:
-            return action()
-        finally:
-            module.load_state_dict(kept)
 
 
 def learning_rate(step: int, schedule: Schedule) -> float:
@@ -93,84 +68,144 @@ def train(
     """Train one objective to the end of its schedule, resuming from ``run`` where it stopped.
 
     Batch and noise of step n depend on (seed, n, process) alone, so a resumed run takes the same
-    steps as an uninterrupted one. Files in ``run``: checkpoint.pt, log.jsonl, curve.png and
-    sheet_<step>.png.
+    steps as an uninterrupted one. Files in ``run``: checkpoint.pt, log.jsonl, measured.jsonl,
+    curve.png and sheet_<step>.png. Ctrl-C keeps the steps done so far.
 
     Raises:
-        DataError: the loss became NaN or infinite, or the checkpoint is of another model.
+        DataError: the loss became NaN or infinite, or the checkpoint is broken or of another
+            model.
+        KeyboardInterrupt: after saving a checkpoint.
     """
     run.mkdir(parents=True, exist_ok=True)
-    device = accelerator.device
-    bundle = nn.ModuleDict(objective.modules).to(device)
-    optimizer = torch.optim.AdamW(
+    log, checkpoint = run / "log.jsonl", run / "checkpoint.pt"
+    bundle = nn.ModuleDict(objective.modules).to(accelerator.device).train()
+    optimizer: Any = torch.optim.AdamW(
         [p for p in bundle.parameters() if p.requires_grad],
         lr=schedule.learning_rate,
         betas=(0.9, 0.99),
         weight_decay=schedule.weight_decay,
     )
     ema = Ema.of(bundle, schedule.ema)
-    start = _resume(run / "checkpoint.pt", bundle, optimizer, ema, objective.name)
+    main, name, scaler = accelerator.is_main_process, objective.name, accelerator.scaler
+    start = load_checkpoint(checkpoint, bundle, optimizer, ema, name, scaler)
     optimizer = accelerator.prepare(optimizer)
-    began, log = time.monotonic(), run / "log.jsonl"
-    sums: dict[str, float] = {}
-    for step in range(start, schedule.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, schedule)
-        for part in range(schedule.accumulate):
-            key = [schedule.seed, step, part, accelerator.process_index]
-            rng = np.random.default_rng(key)
-            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-            batch = objective.batch(rng, schedule.batch)
-            with accelerator.autocast():
-                terms = objective.loss(batch, generator)
-            accelerator.backward(terms["loss"] / schedule.accumulate)
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) / schedule.accumulate
-        if accelerator.num_processes > 1:
-            _average_gradients(bundle, accelerator)
-        nn.utils.clip_grad_norm_(bundle.parameters(), schedule.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        ema.update(bundle)
-        done = step + 1
-        if done % schedule.log_every == 0 or done == schedule.steps:
-            count = (done - 1) % schedule.log_every + 1
-            means = {name: value / count for name, value in sums.items()}
-            sums = {}
-            if not all(math.isfinite(v) for v in means.values()):
-                raise DataError(
-                    f"{objective.name}: the loss became {means['loss']} at step {done}; "
-                    "lower learning_rate and run again, it resumes from the last checkpoint"
-                )
-            speed = (done - start) * schedule.batch * schedule.accumulate
-            means["samples_per_second"] = speed / (time.monotonic() - began)
-            if accelerator.is_main_process:
-                with log.open("a") as file:
-                    file.write(json.dumps({"step": done, **means}) + "\n")
-                report(f"{objective.name} {done}/{schedule.steps}  {_shown(means)}")
-        if accelerator.is_main_process and (
-            done % schedule.save_every == 0 or done == schedule.steps
-        ):
-            _save(run / "checkpoint.pt", bundle, optimizer, ema, objective.name, done)
-            draw_curve(log, run / "curve.png", title=objective.name)
-            bundle.eval()
-            figures = ema.applied(bundle, lambda n=done: _look(objective, run, n))
-            bundle.train()
-            report(f"{objective.name} {done}/{schedule.steps}  {_shown(figures)}")
+    if main:
+        drop_later_rows(log, start)
+        drop_later_rows(run / "measured.jsonl", start)
+    if 0 < start < schedule.steps:
+        report(f"{name}: going on from step {start}")
+    began, done, saved = time.monotonic(), start, start
+    means = _Means()
+    try:
+        with closing(_batches(objective, schedule, start, accelerator)) as batches:
+            for step in range(start, schedule.steps):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(step, schedule)
+                for _ in range(schedule.accumulate):
+                    batch, generator = next(batches)
+                    with accelerator.autocast():
+                        terms = objective.loss(batch, generator)
+                    _check_finite(terms["loss"], name, step + 1, accelerator)
+                    accelerator.backward(terms["loss"] / schedule.accumulate)
+                    means.add(terms)
+                if accelerator.num_processes > 1:
+                    _average_gradients(bundle, accelerator)
+                accelerator.clip_grad_norm_(list(bundle.parameters()), schedule.clip)
+                with uninterrupted():
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                    ema.update(bundle)
+                    done = step + 1
+                last = done == schedule.steps
+                if main and (done % schedule.log_every == 0 or last):
+                    figures = means.take()
+                    samples = (done - start) * schedule.batch * schedule.accumulate
+                    figures["samples_per_second"] = samples / (time.monotonic() - began)
+                    _append(log, done, figures)
+                    report(f"{name} {done}/{schedule.steps}  {_shown(figures)}")
+                if main and (done % schedule.save_every == 0 or last):
+                    save_checkpoint(checkpoint, bundle, optimizer, ema, name, done, scaler)
+                    saved = done
+                    draw_curve(log, run / "curve.png", title=name)
+                    bundle.eval()
+                    figures = ema.applied(bundle, lambda n=done: _look(objective, run, n))
+                    bundle.train()
+                    report(f"{name} {done}/{schedule.steps}  {_shown(figures)}")
+    except KeyboardInterrupt:
+        if main and done > saved:
+            save_checkpoint(checkpoint, bundle, optimizer, ema, name, done, scaler)
+        report(
+            f"{name}: stopped, {done} of {schedule.steps} steps are saved; "
+            "run the same command again to go on"
+        )
+        raise
     bundle.load_state_dict(ema.shadow)
     bundle.eval()
 
 
-def _look(objective: Objective, run: Path, step: int) -> dict[str, float]:
-    objective.sheet().save(run / f"sheet_{step:07d}.png")
-    figures = objective.measure()
-    with (run / "measured.jsonl").open("a") as file:
-        file.write(json.dumps({"step": step, **figures}) + "\n")
-    return figures
+class _Means:
+    """Running means of the terms of a loss since they were last taken."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.count = 0
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        self.count += 1
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+
+    def take(self) -> dict[str, float]:
+        means = {name: total / self.count for name, total in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means
 
 
-def _shown(figures: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+def _batches(
+    objective: Objective, schedule: Schedule, start: int, accelerator: Accelerator
+) -> Iterator[tuple[Any, torch.Generator]]:
+    """(batch, generator of its noise) of every step and part, in order.
+
+    Where the CPU does not compute, its cores draw batches ahead; what a batch holds depends on
+    its own seed alone, so it is the same either way.
+    """
+
+    def draw(step: int, part: int) -> tuple[Any, torch.Generator]:
+        key = [schedule.seed, step, part, accelerator.process_index]
+        rng = np.random.default_rng(key)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        return objective.batch(rng, schedule.batch), generator
+
+    keys = product(range(start, schedule.steps), range(schedule.accumulate))
+    if accelerator.device.type == "cpu":
+        for key in keys:
+            yield draw(*key)
+        return
+    workers = min(8, os.cpu_count() or 1)
+    waiting: deque[Future[tuple[Any, torch.Generator]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for key in keys:
+                waiting.append(pool.submit(draw, *key))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _check_finite(loss: Tensor, name: str, step: int, accelerator: Accelerator) -> None:
+    """Before the step is taken, on all processes alike: no checkpoint ever holds NaN."""
+    value = loss.detach()
+    if accelerator.num_processes > 1:
+        value = accelerator.reduce(value, reduction="sum")
+    if not math.isfinite(float(value)):
+        raise DataError(
+            f"{name}: the loss became {float(value)} at step {step}; lower learning_rate and run "
+            "again with --overwrite, it goes on from the last checkpoint"
+        )
 
 
 def _average_gradients(bundle: nn.Module, accelerator: Accelerator) -> None:
@@ -179,34 +214,17 @@ def _average_gradients(bundle: nn.Module, accelerator: Accelerator) -> None:
             parameter.grad = accelerator.reduce(parameter.grad, reduction="mean")
 
 
-def _save(
-    path: Path, bundle: nn.Module, optimizer: Any, ema: Ema, name: str, step: int
-) -> None:
-    state = {
-        "name": name,
-        "step": step,
-        "modules": bundle.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "ema": ema.shadow,
-        "ema_updates": ema.updates,
-    }
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    temporary.replace(path)
+def _look(objective: Objective, run: Path, step: int) -> dict[str, float]:
+    objective.sheet().save(run / f"sheet_{step:07d}.png")
+    figures = objective.measure()
+    _append(run / "measured.jsonl", step, figures)
+    return figures
 
 
-def _resume(path: Path, bundle: nn.Module, optimizer: Any, ema: Ema, name: str) -> int:
-    if not path.is_file():
-        return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    try:
-        bundle.load_state_dict(state["modules"])
-        optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{path}: this checkpoint is of another {name} model; give another output folder"
-        ) from error
-    for key, value in state["ema"].items():
-        ema.shadow[key].copy_(value)
-    ema.updates = state["ema_updates"]
-    return int(state["step"])
+def _append(path: Path, step: int, figures: dict[str, float]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, **figures}) + "\n")
+
+
+def _shown(figures: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in figures.items())

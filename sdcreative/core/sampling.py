@@ -47,7 +47,7 @@ class Inpainting:
 
 
 def first_call(sampler: Any, step: int) -> int:
-    """Index in ``sampler.timesteps`` at which a step begins; second-order samplers have two a step."""
+    """Index in ``sampler.timesteps`` at which a step begins; some samplers have two calls a step."""
     return min(step * int(sampler.order), len(sampler.timesteps))
 
 
@@ -113,9 +113,7 @@ def denoise(
     return latents
 
 
-def predict_guided(
-    predict: Predict, latents: Tensor, time: Tensor, guidance: Guidance
-) -> Tensor:
+def predict_guided(predict: Predict, latents: Tensor, time: Tensor, guidance: Guidance) -> Tensor:
     """Model output with classifier-free guidance, both halves in one batch."""
     if guidance.unconditional is None:
         return predict(latents, time, guidance.conditional).float()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Event, Semaphore
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -20,38 +21,28 @@ def ahead(make: Callable[[Callable[[], None]], Iterator[T]], depth: int) -> Iter
     Closing the iterator stops the thread: ``check``, which ``make`` calls often, then raises
     ``Stopped``. Errors of the thread are raised here, after the items made before them.
     """
-    made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
-    stop = threading.Event()
+    made: SimpleQueue[T | None] = SimpleQueue()
+    free = Semaphore(depth)
+    stop = Event()
 
     def check() -> None:
         if stop.is_set():
             raise Stopped
 
     def work() -> None:
-        error: BaseException = StopIteration()
-        try:
-            for item in make(check):
-                made.put((item, None))
-                check()
-        except BaseException as raised:  # handed to the taking thread, whatever it is
-            error = raised
-        made.put((None, error))
+        for item in make(check):
+            made.put(item)
+            free.acquire()
+            check()
 
-    thread = threading.Thread(target=work, name="frames", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = made.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item  # type: ignore[misc]
-    finally:
-        stop.set()
-        while thread.is_alive():
-            try:
-                made.get(timeout=0.05)
-            except queue.Empty:
-                continue
-        thread.join()
+    with ThreadPoolExecutor(1, thread_name_prefix="frames") as pool:
+        working = pool.submit(work)
+        working.add_done_callback(lambda _: made.put(None))
+        try:
+            while (item := made.get()) is not None:
+                yield item
+                free.release()
+            working.result()
+        finally:
+            stop.set()
+            free.release()

@@ -200,7 +200,7 @@ def read_classifier(
         temporary = path.with_suffix(".part")
         save_file({k: v.contiguous().cpu() for k, v in network.state_dict().items()}, temporary)
         temporary.replace(path)
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last)
     return Classifier(network.eval(), things, side)
 
 
@@ -219,7 +219,7 @@ def train_classifier(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build_network(len(things))
-    network.to(device, memory_format=torch.channels_last).train()
+    network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=3e-3, total_steps=max(2, steps), pct_start=0.15

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sdcreative import presets
 from sdcreative.errors import PresetError
 from sdcreative.hardened_yaml import parse, parse_value, resolve_plain
+from sdcreative.preset_faults import SettingError
 from sdcreative.presets import (
     bundled_presets,
     find_preset,
@@ -318,6 +319,27 @@ def test_all_faults_at_once_in_the_order_of_the_file() -> None:
         "bear.yaml:6:1: unknown key 'keyfranes'; did you mean 'keyframes'?",
         "bear.yaml:13:3: unknown key 'seads'; did you mean 'seeds'?",
     ]
+
+
+class Pair(Strict):
+    films: list[Keyframe]
+
+    @model_validator(mode="after")
+    def _later(self) -> Pair:
+        if self.films[1].at == 0:
+            raise SettingError("too early", "films", 1, "at")
+        return self
+
+
+def test_validators_of_a_whole_class_name_the_key_at_fault() -> None:
+    text = "plugin: x\nfilms:\n  - {prompt: a}\n  - prompt: b\n"
+    for line, place in (("    at: 0\n", "5:9"), ("", "4:5")):
+        with pytest.raises(PresetError) as error:
+            validate(load_preset(write(text + line)), Pair)
+        assert str(error.value) == f"bear.yaml:{place}: films.1.at: too early"
+    preset = load_preset(write(text), assignments=["films.1.at=0"])
+    with pytest.raises(PresetError, match=r"^--set films\.1\.at=0: too early$"):
+        validate(preset, Pair)
 
 
 def test_nested_keys_are_placed_and_missing_ones_at_their_item() -> None:

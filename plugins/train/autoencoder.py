@@ -96,9 +96,7 @@ class AutoencoderObjective:
         """Measure the scaling factor (1 / standard deviation of latents) and save the part."""
         rng = np.random.default_rng(2)
         pixels = self.batch(rng, 256)
-        parts = [
-            self.vae.encode(p.to(self.device)).latent_dist.mean for p in pixels.split(32)
-        ]
+        parts = [self.vae.encode(p.to(self.device)).latent_dist.mean for p in pixels.split(32)]
         factor = 1 / float(torch.cat(parts).std())
         self.vae.register_to_config(scaling_factor=round(factor, 6))
         self.vae.half().save_pretrained(folder / "vae")
@@ -121,7 +119,7 @@ class Critic(nn.Module):
 
     def __init__(self, stage: AutoencoderStage) -> None:
         super().__init__()
-        self.start = stage.adversarial_start
+        self.start = stage.adversarial_start * stage.schedule.accumulate
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
         self.layers = nn.Sequential(
             nn.Conv2d(3, 32, 4, 2, 1),
@@ -133,7 +131,7 @@ class Critic(nn.Module):
         )
 
     def terms(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """(fooling, judging) hinge terms; fooling is zero for the first ``start`` steps."""
+        """(fooling, judging) hinge terms; fooling is zero for the first ``start`` batches."""
         self.seen += 1
         judging = functional.relu(1 - self.layers(real)).mean()
         judging = judging + functional.relu(1 + self.layers(fake.detach())).mean()

@@ -12,12 +12,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sdcreative.models.building import build_clip
+from sdcreative.errors import UsageError
+from sdcreative.models.building import build_clip, read_tokenizer, text_half
 
 from .pictures import BACKGROUNDS, Drawing, compose
 from .settings import ClipStage
 from .sheets import tile
-from .vocabulary import read_tokenizer, write_tokenizer
+from .vocabulary import write_tokenizer
 
 CONTRAST = 4.6052  # log(100), the temperature's bound in the paper
 
@@ -35,14 +36,16 @@ class ClipObjective:
         held_out: Sequence[Drawing],
         device: torch.device,
         folder: Path,
+        module: nn.Module | None = None,
     ) -> None:
+        """With a ``module`` to go on from, ``folder`` holds its tokenizer; else one is learned."""
         self.stage, self.device = stage, device
         self.training, self.held_out = training, held_out or training
         if not (folder / "vocab.json").is_file():
             write_tokenizer(_all_captions(training), stage.vocabulary, stage.context, folder)
         self.tokenizer: Any = read_tokenizer(folder)
         torch.manual_seed(stage.schedule.seed)
-        self.clip: Any = build_clip(
+        self.clip: Any = module or build_clip(
             width=stage.width,
             layers=stage.layers,
             heads=stage.heads,
@@ -51,6 +54,13 @@ class ClipObjective:
             size=size,
             patch=stage.patch,
         )
+        trained_at = self.clip.config.vision_config.image_size
+        if trained_at != size:
+            raise UsageError(
+                f"clip: the pair to go on from sees {trained_at} pixels; set size to it"
+            )
+        positions = self.clip.config.text_config.max_position_embeddings
+        self.context = min(self.tokenizer.model_max_length, positions)
         self.modules: dict[str, nn.Module] = {"clip": self.clip}
 
     def batch(self, rng: np.random.Generator, size: int) -> tuple[Tensor, list[str]]:
@@ -81,7 +91,7 @@ class ClipObjective:
             list(captions),
             padding="max_length",
             truncation=True,
-            max_length=self.stage.context,
+            max_length=self.context,
             return_tensors="pt",
         )
         pooled = self.clip.text_model(tokens.input_ids.to(self.device)).pooler_output
@@ -94,13 +104,22 @@ class ClipObjective:
 
     @torch.no_grad()
     def named(self, top: int = 1) -> float:
-        """Share of held-out drawings whose name is among the ``top`` nearest of all names."""
-        names = sorted({d.name for d in [*self.training, *self.held_out]})
-        texts = self.text_features([f"a picture of a {name}" for name in names])
+        """Share of held-out drawings whose name is among the ``top`` nearest of all names.
+
+        Pictures without a name go by their first caption.
+        """
+        texts = sorted({_title(d) for d in [*self.training, *self.held_out]})
+        vectors = torch.cat(
+            [self.text_features(texts[i : i + 256]) for i in range(0, len(texts), 256)]
+        )
         rng = np.random.default_rng(1)
         pixels = np.stack([compose(d, rng).pixels for d in self.held_out])
-        order = (self.picture_features(torch.from_numpy(pixels)) @ texts.T).topk(top).indices
-        hits = [d.name in {names[i] for i in row} for d, row in zip(self.held_out, order, strict=True)]
+        pictures = torch.cat([self.picture_features(p) for p in torch.from_numpy(pixels).split(64)])
+        order = (pictures @ vectors.T).topk(min(top, len(texts))).indices
+        hits = [
+            _title(d) in {texts[i] for i in row}
+            for d, row in zip(self.held_out, order, strict=True)
+        ]
         return sum(hits) / len(hits)
 
     def measure(self) -> dict[str, float]:
@@ -113,8 +132,12 @@ class ClipObjective:
         wanted = [compose(d, rng, white=1).pixels for d in self.held_out[:8]]
         pool = [compose(d, rng, white=1).pixels for d in self.training[:256]]
         queries = self.picture_features(torch.from_numpy(np.stack(wanted)))
-        near = (queries @ self.picture_features(torch.from_numpy(np.stack(pool))).T).topk(3).indices
-        rows = [*wanted, *(pool[int(near[i, k])] for k in range(3) for i in range(len(wanted)))]
+        likeness = queries @ self.picture_features(torch.from_numpy(np.stack(pool))).T
+        near = likeness.topk(min(3, len(pool))).indices
+        rows = [
+            *wanted,
+            *(pool[int(near[i, k])] for k in range(near.shape[1]) for i in range(len(wanted))),
+        ]
         return tile(torch.from_numpy(np.stack(rows)), columns=len(wanted))
 
     def save(self, folder: Path) -> None:
@@ -125,15 +148,8 @@ class ClipObjective:
         text_encoder.half().save_pretrained(folder / "text_encoder")
 
 
-def text_half(clip: Any) -> Any:
-    """A CLIPTextModel with the weights of a CLIPModel's text tower."""
-    from transformers import CLIPTextModel
-
-    encoder = CLIPTextModel(clip.config.text_config)
-    source = clip.text_model.state_dict()
-    wanted = encoder.state_dict()
-    encoder.load_state_dict({key: source[key.removeprefix("text_model.")] for key in wanted})
-    return encoder
+def _title(drawing: Drawing) -> str:
+    return f"a picture of a {drawing.name}" if drawing.name else drawing.captions[0]
 
 
 def _all_captions(drawings: Sequence[Drawing]) -> list[str]:

@@ -13,6 +13,8 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 360, 64, 36, 28
 
 def draw_curve(log: Path, target: Path, title: str) -> None:
     """Plot "loss" over "step" of a JSONL log, the loss on a logarithmic axis."""
+    if not log.is_file():
+        return
     rows = [json.loads(line) for line in log.read_text().splitlines() if line]
     points = [(row["step"], row["loss"]) for row in rows if row["loss"] > 0]
     if len(points) < 2:

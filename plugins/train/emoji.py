@@ -1,4 +1,4 @@
-"""The drawings of the built-in `emoji` model: openly licensed emoji of the npm registry, captioned."""
+"""The drawings of the built-in `emoji` model: openly licensed emoji of npm, with captions."""
 
 from __future__ import annotations
 
@@ -63,6 +63,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (240, 240, 240),
 }
 CACHE_VERSION = 2
+# Letters, clock faces and whatever is said to be left or right.
+MIRRORED_TELLS_ANOTHER = re.compile(r"\b(left|right)|clock\b|thirty$|\b(button|abcd|1234)\b")
 
 
 def read_emoji(
@@ -89,9 +91,7 @@ def read_emoji(
         _render_all(cache, cache / name, size, groups)
     with np.load(cache / name) as stored:
         pictures, table = stored["pictures"], json.loads(str(stored["table"]))
-    return [
-        _caption(rgba, row, hold_out_pairs) for rgba, row in zip(pictures, table, strict=True)
-    ]
+    return [_caption(rgba, row, hold_out_pairs) for rgba, row in zip(pictures, table, strict=True)]
 
 
 def held_out_backgrounds(name: str, one_in: int) -> frozenset[str]:
@@ -131,6 +131,7 @@ def _caption(rgba: np.ndarray, row: dict[str, str], hold_out_pairs: int) -> Draw
         name=name,
         style=style,
         avoid=held_out_backgrounds(name, hold_out_pairs),
+        mirror=group != "symbols" and not MIRRORED_TELLS_ANOTHER.search(name),
     )
 
 
@@ -211,7 +212,9 @@ def _render(svg: str, size: int) -> np.ndarray:
     try:
         import resvg_py
     except ImportError as error:
-        raise DataError("rendering drawings needs resvg-py: pip install 'sdcreative[train]'") from error
+        raise DataError(
+            "rendering drawings needs resvg-py: pip install 'sdcreative[train]'"
+        ) from error
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size * 2, height=size * 2))
     with Image.open(io.BytesIO(png)) as picture:
         return np.array(picture.convert("RGBA").resize((size, size), Image.Resampling.BOX))
@@ -240,10 +243,13 @@ def _fetch(cache: Path, collection: Collection) -> Path:
     if result.returncode != 0:
         reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise DataError(f"npm could not fetch {wanted}: {reason}")
-    archive = cache / result.stdout.strip().splitlines()[-1]
+    archive = cache / (result.stdout.strip().splitlines() or ["nothing"])[-1]
     unpacked = cache / f"{folder.name}.part"
-    with tarfile.open(archive) as tar:
-        tar.extractall(unpacked, filter="data")
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(unpacked, filter="data")
+    except (OSError, tarfile.TarError) as error:
+        raise DataError(f"npm fetched a broken {wanted} ({error}); try again") from error
     (unpacked / "package").rename(folder)
     shutil.rmtree(unpacked)
     archive.unlink()

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
 from torch import nn
 
-from sdcreative.errors import OutputError, UsageError
-from sdcreative.models.building import read_part
+from sdcreative.errors import DataError, OutputError, UsageError
+from sdcreative.models.building import read_part, read_scheduler_config, read_tokenizer
+from sdcreative.models.sources import fetch, resolve
 from sdcreative.tools import Job
 
 from .autoencoder import AutoencoderObjective
 from .clip import ClipObjective
 from .emoji import read_emoji
 from .loop import train
-from .noise_schedule import scheduler_config
-from .pictures import Drawing, read_folder, split_held_out
-from .settings import EmojiData, TrainSettings, UnetStage
+from .noise_schedule import NoiseSchedule, noise_schedule
+from .pictures import Drawing, list_pictures, read_folder, split_held_out
+from .settings import EmojiData, TrainSettings
 from .unet import UnetObjective
-from .vocabulary import read_tokenizer
 
+STAGES = ("autoencoder", "clip", "unet")
+PARTS = ("vae", "text_encoder", "tokenizer", "unet")
 INDEX = {
     "_class_name": "StableDiffusionPipeline",
     "vae": ["diffusers", "AutoencoderKL"],
@@ -37,6 +43,8 @@ INDEX = {
     "image_encoder": [None, None],
     "requires_safety_checker": False,
 }
+# What says where things are, not what is trained.
+PLACES = {"output": True, "device": True, "offline": True, "data": {"cache"}}
 
 
 def run_training(settings: TrainSettings, job: Job) -> None:
@@ -44,48 +52,63 @@ def run_training(settings: TrainSettings, job: Job) -> None:
 
     Raises:
         UsageError: a stage needs a part that neither the settings nor ``start_from`` give.
+        ModelError: ``start_from`` is no model, or a broken one.
         DataError: pictures or captions that cannot be used, or a loss that became NaN.
-        OutputError: the output folder holds another, finished model.
+        OutputError: the output folder holds another model, or is being trained in.
     """
     output = Path(settings.output).expanduser()
-    stages = [name for name in ("autoencoder", "clip", "unet") if getattr(settings, name)]
-    base = _base_folder(settings)
-    _check_parts(settings, base)
+    stages = [name for name in STAGES if getattr(settings, name)]
+    source = None
+    if settings.start_from is not None:
+        source = resolve(settings.start_from, offline=settings.offline)
+    _check_parts(settings, output, None if source is None else source.folder)
+    _check_output(output, settings, job.overwrite)
     if job.dry_run:
-        for name in stages:
-            plan = getattr(settings, name).schedule
-            count = plan.steps * plan.batch * plan.accumulate
-            job.report(f"{name}: {plan.steps} steps of {plan.batch * plan.accumulate}, {count} samples")
+        _describe(settings, stages, job.report)
         return
-    _claim(output, settings, job.overwrite)
-    drawings = _read_data(settings)
-    training, held_out = split_held_out(drawings, settings.hold_out_every)
-    job.report(f"{len(training)} drawings to train on, {len(held_out)} held out")
-    trainer = _Trainer(settings, job, output, base, training, held_out)
-    for name in stages:
-        getattr(trainer, name)()
-    _finish(output, base, settings.unet)
-    job.report(f"model written to {output}; use it with --model {output}")
+    accelerator = _accelerator(settings, job.report)
+    report = job.report if accelerator.is_main_process else _say_nothing
+    with _locked(output, accelerator):
+        with accelerator.main_process_first():
+            base = None if source is None else fetch(source, settings.offline)
+            _check_parts(settings, output, base)
+            drawings = _read_data(settings)
+        training, held_out = split_held_out(drawings, settings.hold_out_every)
+        if accelerator.is_main_process:
+            _record(output, settings)
+        report(f"{len(training)} pictures to train on, {len(held_out)} held out")
+        trainer = _Trainer(settings, accelerator, report, output, base, training, held_out)
+        for name in stages:
+            getattr(trainer, name)()
+        if accelerator.is_main_process:
+            _finish(output, base, trainer.schedule)
+        accelerator.wait_for_everyone()
+    if (output / "model_index.json").is_file():
+        report(f"model written to {output}; use it with --model {output}")
+    else:
+        report(f"{', '.join(stages)} written to {output}; train the other stages to use it")
 
 
 class _Trainer:
+    """A method per stage; each finds what the ones before it have written."""
+
     def __init__(
         self,
         settings: TrainSettings,
-        job: Job,
+        accelerator: Accelerator,
+        report: Callable[[str], None],
         output: Path,
         base: Path | None,
         training: Sequence[Drawing],
         held_out: Sequence[Drawing],
     ) -> None:
-        self.settings, self.job, self.output, self.base = settings, job, output, base
+        self.settings, self.accelerator, self.report = settings, accelerator, report
+        self.output, self.base = output, base
         self.training, self.held_out = training, held_out
-        self.accelerator = Accelerator(
-            mixed_precision=settings.precision, cpu=settings.device == "cpu"
-        )
+        self.schedule: NoiseSchedule | None = None
 
     def autoencoder(self) -> None:
-        stage = self.settings.autoencoder
+        stage: Any = self.settings.autoencoder
         objective = AutoencoderObjective(
             stage,
             self.settings.size,
@@ -97,35 +120,46 @@ class _Trainer:
         self._train("autoencoder", stage.schedule, objective)
 
     def clip(self) -> None:
-        stage = self.settings.clip
-        objective = ClipObjective(
-            stage,
-            self.settings.size,
-            self.training,
-            self.held_out,
-            self.accelerator.device,
-            self.output / "tokenizer",
-        )
+        stage: Any = self.settings.clip
+        with self.accelerator.main_process_first():
+            tokenizer = self.output / "tokenizer"
+            if self.base is not None and not (tokenizer / "vocab.json").is_file():
+                shutil.copytree(self.base / "tokenizer", tokenizer, dirs_exist_ok=True)
+            objective = ClipObjective(
+                stage,
+                self.settings.size,
+                self.training,
+                self.held_out,
+                self.accelerator.device,
+                tokenizer,
+                self._start("clip"),
+            )
         self._train("clip", stage.schedule, objective)
 
     def unet(self) -> None:
-        stage = self.settings.unet
-        objective = UnetObjective(
-            stage,
-            self.training,
-            read_part(self._folder("vae")),
-            read_part(self._folder("text_encoder")),
-            read_tokenizer(self._folder("tokenizer")),
-            self.accelerator.device,
-            self.output / "training" / "unet",
-            self.job.report,
-            self._start("unet"),
-        )
+        stage: Any = self.settings.unet
+        config = None if self.base is None else read_scheduler_config(self.base)
+        self.schedule = noise_schedule(stage, config)
+        with self.accelerator.main_process_first():
+            objective = UnetObjective(
+                stage,
+                self.training,
+                read_part(self._folder("vae")),
+                read_part(self._folder("text_encoder")),
+                read_tokenizer(self._folder("tokenizer")),
+                self.accelerator.device,
+                self.output / "training" / "unet",
+                self.report,
+                self._start("unet"),
+                self.schedule,
+            )
         self._train("unet", stage.schedule, objective)
 
     def _train(self, name: str, schedule: Any, objective: Any) -> None:
+        count = sum(p.numel() for m in objective.modules.values() for p in m.parameters())
+        self.report(f"{name}: {count / 1e6:.2f} million parameters, {schedule.steps} steps")
         run = self.output / "training" / name
-        train(objective, schedule, run, self.accelerator, self.job.report)
+        train(objective, schedule, run, self.accelerator, self.report)
         if self.accelerator.is_main_process:
             objective.save(self.output)
         self.accelerator.wait_for_everyone()
@@ -136,25 +170,78 @@ class _Trainer:
         return here if here.is_dir() or self.base is None else self.base / part
 
     def _start(self, part: str) -> nn.Module | None:
-        return None if self.base is None else read_part(self.base / part)
+        if self.base is None:
+            return None
+        self.report(f"{part}: on from {self.base / part}, in its own shape")
+        part_started_from: nn.Module = read_part(self.base / part)
+        return part_started_from
 
 
-def _base_folder(settings: TrainSettings) -> Path | None:
-    if settings.start_from is None:
-        return None
-    from sdcreative.models.sources import fetch, resolve
-
-    return fetch(resolve(settings.start_from))
+def _say_nothing(line: str) -> None:
+    pass
 
 
-def _check_parts(settings: TrainSettings, base: Path | None) -> None:
-    if settings.unet is None or base is not None:
+def _accelerator(settings: TrainSettings, report: Callable[[str], None]) -> Accelerator:
+    precision = settings.precision
+    cuda = settings.device == "auto" and torch.cuda.is_available()
+    if precision != "no" and not cuda:
+        report(f"precision {precision} pays on a CUDA GPU only; computing in float32")
+        precision = "no"
+    elif precision == "bf16" and not torch.cuda.is_bf16_supported():
+        report("this GPU has no bf16; computing in float32 (or set precision: fp16)")
+        precision = "no"
+    return Accelerator(mixed_precision=precision, cpu=settings.device == "cpu")
+
+
+@contextmanager
+def _locked(output: Path, accelerator: Accelerator) -> Iterator[None]:
+    """One training at a time in a folder."""
+    if not accelerator.is_main_process:
+        yield
+        return
+    lock = FileLock(output / "training" / ".lock", timeout=0)
+    try:
+        (output / "training").mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise OutputError(
+            f"{output}: another training is running in this folder; choose another output"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check_parts(settings: TrainSettings, output: Path, base: Path | None) -> None:
+    """Before anything long: does every stage find what it builds on?"""
+    if settings.clip and base is not None and not (base / "clip").is_dir():
+        raise UsageError(
+            f"clip: {settings.start_from} has no folder clip/ to go on from, only its text half; "
+            "leave out the clip stage, or start_from"
+        )
+    if settings.unet is None or settings.start_from is not None:
         return
     for name, part in (("autoencoder", "vae"), ("clip", "text_encoder")):
-        if getattr(settings, name) is None and not (Path(settings.output) / part).is_dir():
+        if getattr(settings, name) is None and not (output / part).is_dir():
             raise UsageError(
-                f"unet: training needs a {part}; add the stage '{name}' or set start_from to a model"
+                f"unet: training needs a {part}; add the stage '{name}', "
+                "or set start_from to a model"
             )
+
+
+def _describe(settings: TrainSettings, stages: Sequence[str], report: Any) -> None:
+    if not isinstance(settings.data, EmojiData):
+        folder = Path(settings.data.folder).expanduser()
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; give a folder of pictures with captions")
+        report(f"{len(list_pictures(folder))} pictures in {folder}")
+    for name in stages:
+        plan = getattr(settings, name).schedule
+        batch = plan.batch * plan.accumulate
+        report(f"{name}: {plan.steps} steps of {batch}, {plan.steps * batch} samples")
 
 
 def _read_data(settings: TrainSettings) -> list[Drawing]:
@@ -167,34 +254,47 @@ def _read_data(settings: TrainSettings) -> list[Drawing]:
     return read_folder(Path(data.folder).expanduser(), settings.size, data.captions)
 
 
-def _claim(output: Path, settings: TrainSettings, overwrite: bool) -> None:
-    """Record the settings; a folder of other settings is kept unless told otherwise."""
+def _check_output(output: Path, settings: TrainSettings, overwrite: bool) -> None:
+    """A folder of other settings is kept unless told otherwise."""
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output}: is a file; choose another output")
     record = output / "training" / "settings.json"
-    wanted = settings.model_dump(mode="json", exclude={"output"})
+    if overwrite:
+        return
     if record.is_file():
-        if json.loads(record.read_text("utf-8")) != wanted and not overwrite:
+        if _recorded(record) != settings.model_dump(mode="json", exclude=PLACES):
             raise OutputError(
                 f"{output}: holds a training with other settings; choose another output, "
                 "or pass --overwrite to go on from it with these"
             )
-    elif (output / "model_index.json").is_file() and not overwrite:
+    elif (output / "model_index.json").is_file():
         raise OutputError(f"{output}: holds a model; choose another output or pass --overwrite")
+
+
+def _recorded(record: Path) -> dict[str, Any] | None:
+    """Settings as they were recorded; what this version added has its default."""
     try:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written ({error.strerror})") from error
+        values = {**json.loads(record.read_text("utf-8")), "output": "."}
+        return TrainSettings.model_validate(values).model_dump(mode="json", exclude=PLACES)
+    except (OSError, ValueError, TypeError, ValidationError):
+        return None
 
 
-def _finish(output: Path, base: Path | None, unet: UnetStage | None) -> None:
+def _record(output: Path, settings: TrainSettings) -> None:
+    wanted = settings.model_dump(mode="json", exclude={"output"})
+    text = json.dumps(wanted, indent=2) + "\n"
+    (output / "training" / "settings.json").write_text(text, encoding="utf-8")
+
+
+def _finish(output: Path, base: Path | None, schedule: NoiseSchedule | None) -> None:
     """Complete the model folder with the parts that were not trained."""
     if base is not None:
-        for part in ("vae", "text_encoder", "tokenizer", "unet", "scheduler"):
-            if not (output / part).exists():
+        for part in (*PARTS, "scheduler", "clip"):
+            if (base / part).is_dir() and not (output / part).exists():
                 shutil.copytree(base / part, output / part)
-    if unet is not None:
+    if schedule is not None:
         target = output / "scheduler" / "scheduler_config.json"
         target.parent.mkdir(exist_ok=True)
-        target.write_text(json.dumps(scheduler_config(unet), indent=2) + "\n", encoding="utf-8")
-    if all((output / part).is_dir() for part in ("vae", "text_encoder", "tokenizer", "unet")):
+        target.write_text(json.dumps(schedule.config, indent=2) + "\n", encoding="utf-8")
+    if all((output / part).is_dir() for part in (*PARTS, "scheduler")):
         (output / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", "utf-8")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from sdcreative.errors import UsageError
+from sdcreative.models.building import build_scheduler
 
 from .settings import UnetStage
 
@@ -27,6 +33,54 @@ def alphas_cumprod(terminal_snr: float | None) -> Tensor:
         first = signal[0].clone()
         signal = (signal - signal[-1]) * (first - last) / (first - signal[-1]) + last
     return signal.square().float()
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSchedule:
+    """What a U-Net is trained on.
+
+    Attributes:
+        alphas: cumulative products (T,), float32, from little noise to much.
+        prediction: what the U-Net says: "epsilon" or "v_prediction".
+        config: the scheduler configuration that goes with it.
+    """
+
+    alphas: Tensor
+    prediction: str
+    config: dict[str, Any]
+
+
+def noise_schedule(stage: UnetStage, base: Mapping[str, Any] | None = None) -> NoiseSchedule:
+    """The schedule of a stage; what it leaves open is taken from the model it goes on from.
+
+    Args:
+        stage: its ``prediction`` and ``terminal_snr`` count where they were given, or without
+            a base.
+        base: scheduler configuration of the model started from.
+
+    Raises:
+        UsageError: the base predicts samples, or noise is to be predicted from pure noise.
+    """
+    given = stage.model_fields_set if base is not None else {"prediction", "terminal_snr"}
+    prediction = stage.prediction
+    if base is not None and "prediction" not in given:
+        prediction = base.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction"):
+        raise UsageError(
+            f"a U-Net that predicts {prediction!r} cannot be trained on; set prediction"
+        )
+    if base is None or "terminal_snr" in given:
+        alphas = alphas_cumprod(stage.terminal_snr)
+        config = scheduler_config(stage) | {"prediction_type": prediction}
+    else:
+        scheduler = build_scheduler({**base, "prediction_type": prediction})
+        alphas, config = scheduler.alphas_cumprod.float(), json.loads(scheduler.to_json_string())
+    if prediction == "epsilon" and alphas[-1] == 0:
+        raise UsageError(
+            "unet: with zero terminal SNR, epsilon says nothing at the last timestep; "
+            "set prediction: v_prediction, or terminal_snr above 0"
+        )
+    return NoiseSchedule(alphas, prediction, config)
 
 
 def scheduler_config(stage: UnetStage) -> dict[str, Any]:

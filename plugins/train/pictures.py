@@ -1,12 +1,15 @@
-"""Pictures with captions: what every training source yields and how one becomes a training sample."""
+"""Pictures with captions: what every source yields, and how one becomes a training sample."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+import re
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -27,6 +30,8 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "pink": (246, 160, 190),
     "brown": (136, 94, 62),
 }
+# What Pillow's decoders raise on broken files.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
@@ -39,7 +44,7 @@ class Drawing:
         captions: phrasings without a background; one is drawn for every sample.
         background_caption: phrasing with ``{background}``, used when the background is named,
             or "" where the picture has no transparency to fill.
-        name: the thing drawn, for evaluation.
+        name: the thing drawn, for evaluation, or "" where nobody said.
         style: the drawing style, for evaluation.
         avoid: background colours never shown with this thing (held-out compositions).
         mirror: whether a mirrored copy is still described by the captions.
@@ -103,7 +108,10 @@ def _to_pixels(picture: Image.Image) -> np.ndarray:
 def read_folder(folder: Path, size: int, captions_file: str | None = None) -> list[Drawing]:
     """Read a folder of pictures; captions come from a JSONL or CSV file or a .txt beside each one.
 
-    JSONL lines are ``{"file": "a.png", "caption": "..."}``; a CSV has the columns file, caption.
+    JSONL lines are ``{"file": "a.png", "caption": "..."}``; a CSV has the columns file, caption;
+    file_name and text, as in the metadata.jsonl of Hugging Face data sets, are understood too.
+    The file may also name pictures in folders below. Lines of a .txt, and several rows of one
+    picture, are phrasings of which one is drawn for every sample.
 
     Raises:
         DataError: no pictures, an unreadable picture, or a picture without a caption.
@@ -111,58 +119,90 @@ def read_folder(folder: Path, size: int, captions_file: str | None = None) -> li
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give a folder of pictures with captions")
     table = _read_table(folder / captions_file) if captions_file else {}
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+    for name in table:
+        if not (folder / name).is_file():
+            raise DataError(f"{folder / str(captions_file)}: names {name}, which is not there")
+    files = sorted({*list_pictures(folder), *(folder / name for name in table)})
     if not files:
         raise DataError(f"{folder}: no pictures ({', '.join(PICTURE_SUFFIXES)}) in this folder")
-    return [_read_picture(p, size, table.get(p.name)) for p in files]
+    return [_read_picture(p, size, table.get(p.relative_to(folder).as_posix(), ())) for p in files]
 
 
-def _read_picture(path: Path, size: int, caption: str | None) -> Drawing:
+def list_pictures(folder: Path) -> list[Path]:
+    """Files in a folder whose ending is that of a picture."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def _read_picture(path: Path, size: int, captions: Sequence[str]) -> Drawing:
     text = path.with_suffix(".txt")
-    if caption is None and text.is_file():
-        caption = text.read_text(encoding="utf-8").strip()
-    if not caption:
+    if not captions and text.is_file():
+        try:
+            lines = text.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{text}: cannot be read as UTF-8 text ({error})") from error
+        captions = [line.strip() for line in lines if line.strip()]
+    if not captions:
         raise DataError(f"{path}: no caption; write one into {text.name} or the captions file")
     try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    except (OSError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG", "WEBP", "BMP")) as opened:
+                picture = _as_rgba(ImageOps.exif_transpose(opened))
+    except (*_BROKEN, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: not a readable picture ({error})") from error
-    fitted = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
-    rgba = np.array(fitted)
+    rgba = np.array(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
     opaque = bool((rgba[..., 3] == 255).all())
     return Drawing(
         rgba=rgba,
-        captions=(caption,),
+        captions=tuple(captions),
         background_caption="" if opaque else "on a {background} background",
-        name=path.stem,
-        mirror=not _mentions_side(caption),
+        mirror=not any(_mentions_side(caption) for caption in captions),
     )
 
 
+def _as_rgba(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):
+        grey = (np.asarray(picture).astype(np.int64) + 128) // 257
+        picture = Image.fromarray(grey.clip(0, 255).astype(np.uint8))
+    elif not picture.has_transparency_data:
+        picture = picture.convert("RGB")
+    return picture.convert("RGBA")
+
+
 def _mentions_side(caption: str) -> bool:
-    words = caption.lower().split()
-    return "left" in words or "right" in words
+    return bool({"left", "right"} & set(re.findall(r"[a-z]+", caption.lower())))
 
 
-def _read_table(path: Path) -> dict[str, str]:
+def _read_table(path: Path) -> dict[str, list[str]]:
     if not path.is_file():
         raise DataError(f"{path}: no such captions file")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows: Iterable[dict[str, str]]
-        try:
-            if path.suffix == ".csv":
-                rows = list(csv.DictReader(file))
+    table: dict[str, list[str]] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() == ".csv":
+                rows: list[Any] = list(csv.DictReader(file))
             else:
                 rows = [json.loads(line) for line in file if line.strip()]
-            return {row["file"]: row["caption"] for row in rows}
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise DataError(f"{path}: every row needs 'file' and 'caption' ({error})") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as captions ({error})") from error
+    for number, row in enumerate(rows, 1):
+        row = row if isinstance(row, dict) else {}
+        name = row.get("file") or row.get("file_name")
+        caption = row.get("caption") or row.get("text")
+        if not (isinstance(name, str) and isinstance(caption, str) and caption.strip()):
+            raise DataError(f"{path}: row {number} needs 'file' and 'caption', both as text")
+        table.setdefault(PurePosixPath(name).as_posix(), []).append(caption.strip())
+    return table
 
 
 def split_held_out(drawings: Sequence[Drawing], every: int) -> tuple[list[Drawing], list[Drawing]]:
-    """Split off every n-th drawing (0: none) for measurement; returns (training, held out)."""
-    if every == 0:
+    """Split off every n-th drawing (0: none) for measurement; returns (training, held out).
+
+    Of four drawings or more at least one is held out.
+    """
+    if 4 <= len(drawings) < every:
+        every = len(drawings)
+    if every == 0 or len(drawings) < every:
         return list(drawings), []
     held = list(drawings[every - 1 :: every])
     return [d for i, d in enumerate(drawings) if (i + 1) % every], held

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sdcreative.settings import Strict
 
+Channels = Annotated[int, Field(ge=8)]
+
 
 class Schedule(Strict):
-    """How long and how fast one stage is trained."""
+    """How long and how fast one stage is trained; a step sees batch * accumulate pictures."""
 
     steps: Annotated[int, Field(ge=1)]
     batch: Annotated[int, Field(ge=1)] = 32
     accumulate: Annotated[int, Field(ge=1)] = 1
+    """batches whose gradients are averaged for one step, where memory is short"""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    """the peak, after the warm-up; it falls to a hundredth along half a cosine"""
     warmup: Annotated[int, Field(ge=0)] = 100
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip: Annotated[float, Field(gt=0)] = 1.0
+    """largest norm of a step's gradients"""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    seed: Annotated[int, Field(ge=0)] = 0
+    """decay of the averaged weights, which are what is saved"""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     log_every: Annotated[int, Field(ge=1)] = 50
     save_every: Annotated[int, Field(ge=1)] = 500
 
@@ -40,21 +46,27 @@ class FolderData(Strict):
     """A folder of pictures, captions in .txt files beside them or in one JSONL or CSV file."""
 
     source: Literal["folder"]
-    folder: str
+    folder: Annotated[str, Field(min_length=1)]
     captions: str | None = None
+    """name of the JSONL or CSV file in that folder"""
 
 
 class AutoencoderStage(Strict):
     """KL autoencoder; downsampling is 2 ** (len(channels) - 1)."""
 
     schedule: Schedule
-    channels: list[int] = Field(default=[32, 64, 128], min_length=1)
+    channels: list[Channels] = Field(default=[32, 64, 128], min_length=1)
     layers: Annotated[int, Field(ge=1)] = 1
     latent_channels: Annotated[int, Field(ge=1)] = 4
     gradient_weight: Annotated[float, Field(ge=0)] = 1.0
     kl_weight: Annotated[float, Field(ge=0)] = 1e-6
     adversarial_weight: Annotated[float, Field(ge=0)] = 0.0
     adversarial_start: Annotated[int, Field(ge=0)] = 0
+    """first step whose loss has the adversarial term"""
+
+    @model_validator(mode="after")
+    def _groups(self) -> AutoencoderStage:
+        return _check_groups(self, 8)
 
 
 class ClipStage(Strict):
@@ -67,20 +79,41 @@ class ClipStage(Strict):
     layers: Annotated[int, Field(ge=1)] = 4
     heads: Annotated[int, Field(ge=1)] = 4
     patch: Annotated[int, Field(ge=2)] = 8
+    """side in pixels of the squares that the image tower sees as one token"""
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> ClipStage:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
+        return self
 
 
 class UnetStage(Strict):
     """Conditional U-Net on cached latents."""
 
     schedule: Schedule
-    channels: list[int] = Field(default=[64, 128, 192], min_length=2)
+    channels: list[Channels] = Field(default=[64, 128, 192], min_length=2)
     layers: Annotated[int, Field(ge=1)] = 1
     prediction: Literal["epsilon", "v_prediction"] = "v_prediction"
     min_snr_gamma: Annotated[float, Field(gt=0)] | None = 5.0
     terminal_snr: Annotated[float, Field(ge=0, lt=1)] | None = 1e-4
+    """signal-to-noise ratio of the last timestep; 0: zero terminal SNR, null: Stable Diffusion's.
+    With start_from, this and prediction are the model's own unless they are given here."""
     caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """share of the captions left out, for guidance"""
     variants: Annotated[int, Field(ge=1)] = 16
+    """latents kept of every picture: other backgrounds, places, mirrored"""
     train_text: bool = False
+    """train the text encoder on with the U-Net"""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> UnetStage:
+        if self.prediction == "epsilon" and self.terminal_snr == 0:
+            raise ValueError(
+                "with terminal_snr 0 there is only noise at the last step, of which epsilon says "
+                "nothing; use prediction: v_prediction, or a terminal_snr such as 0.0001"
+            )
+        return _check_groups(self, 32)
 
 
 class TrainSettings(Strict):
@@ -89,10 +122,47 @@ class TrainSettings(Strict):
     data: Annotated[EmojiData | FolderData, Field(discriminator="source")]
     size: Annotated[int, Field(ge=16, multiple_of=8)] = 64
     hold_out_every: Annotated[int, Field(ge=0)] = 50
+    """one in so many pictures is only measured on; 0: none"""
     precision: Literal["no", "fp16", "bf16"] = "no"
+    """of the computations on a GPU; a CPU always takes float32"""
     device: Literal["auto", "cpu"] = "auto"
     start_from: str | None = None
+    """folder of a model, built-in name or hub id; each stage goes on from its part, in the shape
+    that the part has, and parts without a stage are taken over"""
+    offline: bool = False
+    """never ask the model hub"""
     autoencoder: AutoencoderStage | None = None
     clip: ClipStage | None = None
     unet: UnetStage | None = None
-    output: str
+    output: Annotated[str, Field(min_length=1)]
+    """folder of the model; where it holds an unfinished training, that goes on"""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TrainSettings:
+        if not (self.autoencoder or self.clip or self.unet):
+            raise ValueError("nothing to train; add one of autoencoder, clip, unet")
+        if self.start_from is None:
+            _check_sizes(self)
+        return self
+
+
+def _check_groups(stage: Any, groups: int) -> Any:
+    odd = [c for c in stage.channels if c % groups]
+    if odd:
+        raise ValueError(f"channels have to be multiples of {groups}, {odd[0]} is not")
+    return stage
+
+
+def _check_sizes(settings: TrainSettings) -> None:
+    size = settings.size
+    if settings.clip and size % settings.clip.patch:
+        raise ValueError(f"size {size} is not divisible by clip.patch {settings.clip.patch}")
+    if settings.autoencoder is None:
+        return
+    factor = 2 ** (len(settings.autoencoder.channels) - 1)
+    levels = 2 ** (len(settings.unet.channels) - 1) if settings.unet else 1
+    if size % (factor * levels):
+        raise ValueError(
+            f"size {size} is not divisible by {factor * levels}: the autoencoder halves it "
+            f"{factor.bit_length() - 1} times, the unet {levels.bit_length() - 1} times"
+        )

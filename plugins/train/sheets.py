@@ -9,7 +9,7 @@ from torch import Tensor
 
 def tile(pixels: Tensor, columns: int) -> Image.Image:
     """Tile pictures (N, 3, H, W) in [-1, 1], row by row."""
-    array = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
+    array = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().byte().cpu().numpy()
     count, _, height, width = array.shape
     rows = -(-count // columns)
     sheet = np.full((rows * height, columns * width, 3), 255, dtype=np.uint8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +14,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sdcreative.errors import DataError
-from sdcreative.models.building import build_unet
+from sdcreative.errors import UsageError
+from sdcreative.models.building import build_scheduler, build_unet
 
-from .noise_schedule import alphas_cumprod, scheduler_config
+from .noise_schedule import NoiseSchedule, noise_schedule
 from .pictures import Drawing, compose
 from .settings import UnetStage
 from .sheets import tile
 
 SHEET_PROMPTS = 8
+REMEMBERED = 16384
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class UnetObjective:
         run: Path,
         report: Callable[[str], None],
         module: nn.Module | None = None,
+        schedule: NoiseSchedule | None = None,
     ) -> None:
+        """``module`` and ``schedule``: a U-Net to go on from, and its noise schedule."""
         self.stage, self.device, self.tokenizer = stage, device, tokenizer
         self.vae = vae.to(device).eval()
         self.text_encoder = text_encoder.float().to(device)
@@ -64,11 +69,14 @@ class UnetObjective:
             self.latents.values.shape[-1],
             text_encoder.config.hidden_size,
         )
+        _check_fit(self.unet.config, vae.config, text_encoder.config)
+        self.unet.register_to_config(sample_size=self.latents.values.shape[-1])
         self.modules: dict[str, nn.Module] = {"unet": self.unet}
         if stage.train_text:
             self.modules["text_encoder"] = self.text_encoder
         self.text_encoder.requires_grad_(stage.train_text)
-        self.alphas = alphas_cumprod(stage.terminal_snr).to(device)
+        self.schedule = schedule or noise_schedule(stage)
+        self.alphas = self.schedule.alphas.to(device)
         self.embedded: dict[str, Tensor] = {}
         every = max(1, len(training) // SHEET_PROMPTS)
         self.prompts = [d.captions[0] for d in training[::every]][:SHEET_PROMPTS]
@@ -90,7 +98,7 @@ class UnetObjective:
         alpha = self.alphas[times].view(-1, 1, 1, 1)
         signal, spread = alpha.sqrt(), (1 - alpha).sqrt()
         noisy = signal * latents + spread * noise
-        velocity = self.stage.prediction == "v_prediction"
+        velocity = self.schedule.prediction == "v_prediction"
         target = signal * noise - spread * latents if velocity else noise
         predicted = self.unet(noisy, times, encoder_hidden_states=self.embed(captions)).sample
         error = (predicted.float() - target).square().mean(dim=(1, 2, 3))
@@ -102,7 +110,7 @@ class UnetObjective:
             return torch.ones_like(times, dtype=torch.float32)
         alpha = self.alphas[times]
         snr = alpha / (1 - alpha)
-        velocity = self.stage.prediction == "v_prediction"
+        velocity = self.schedule.prediction == "v_prediction"
         return snr.clamp(max=gamma) / (snr + 1 if velocity else snr.clamp_min(1e-8))
 
     def embed(self, captions: Sequence[str]) -> Tensor:
@@ -110,6 +118,8 @@ class UnetObjective:
         if self.stage.train_text and torch.is_grad_enabled():
             return self._encode(list(captions))
         if self.stage.train_text:
+            self.embedded.clear()
+        if len(self.embedded) > REMEMBERED:
             self.embedded.clear()
         missing = sorted(set(captions) - self.embedded.keys())
         for start in range(0, len(missing), 256):
@@ -139,9 +149,7 @@ class UnetObjective:
     @torch.no_grad()
     def sheet(self) -> Image.Image:
         """Captions of the training set, two seeds each: DDIM, 20 steps, guidance 3."""
-        from diffusers import DDIMScheduler
-
-        scheduler = DDIMScheduler.from_config(scheduler_config(self.stage))
+        scheduler = build_scheduler(self.schedule.config)
         scheduler.set_timesteps(20)
         prompts = self.prompts * 2
         context = torch.cat([self.embed(prompts), self.embed([""] * len(prompts))])
@@ -163,6 +171,19 @@ class UnetObjective:
             self.text_encoder.float()
 
 
+def _check_fit(unet: Any, vae: Any, text: Any) -> None:
+    if unet.in_channels != vae.latent_channels:
+        raise UsageError(
+            f"unet: the one to go on from takes latents of {unet.in_channels} channels, the "
+            f"autoencoder makes {vae.latent_channels}; start from a model of that kind"
+        )
+    if unet.cross_attention_dim != text.hidden_size:
+        raise UsageError(
+            f"unet: the one to go on from reads text vectors of {unet.cross_attention_dim}, the "
+            f"text encoder gives {text.hidden_size}; leave out the clip stage, or start_from"
+        )
+
+
 def _cached_latents(
     training: Sequence[Drawing],
     vae: Any,
@@ -171,12 +192,17 @@ def _cached_latents(
     run: Path,
     report: Callable[[str], None],
 ) -> Latents:
-    """Compose and encode every drawing ``variants`` times; captions are drawn again, not stored."""
+    """Compose and encode every drawing ``variants`` times; captions are drawn again, not stored.
+
+    The latents are stored with a digest of what they were made from, and made anew when the
+    drawings or the autoencoder have changed.
+    """
     rng = np.random.default_rng(4)
-    file = run / "latents.pt"
-    stored = torch.load(file, weights_only=True) if file.is_file() else None
-    if stored is not None and len(stored) != len(training) * variants:
-        raise DataError(f"{file}: made from other data; delete it or give another output folder")
+    file, label = run / "latents.pt", run / "latents.json"
+    origin = json.dumps({"made_from": _digest(training, vae, variants)}) + "\n"
+    stored = None
+    if file.is_file() and label.is_file() and label.read_text("utf-8") == origin:
+        stored = torch.load(file, weights_only=True)
     captions: list[tuple[str, ...]] = []
     encoded: list[Tensor] = []
     for start in range(0, len(training), 64):
@@ -193,5 +219,18 @@ def _cached_latents(
     if stored is None:
         stored = torch.cat(encoded)
         run.mkdir(parents=True, exist_ok=True)
+        label.unlink(missing_ok=True)
         torch.save(stored, file)
+        label.write_text(origin, encoding="utf-8")
     return Latents(stored, captions)
+
+
+def _digest(training: Sequence[Drawing], vae: Any, variants: int) -> str:
+    digest = hashlib.sha256(f"{variants} {vae.config.scaling_factor}".encode())
+    for drawing in training:
+        traits = (drawing.rgba.shape, drawing.background_caption, drawing.mirror)
+        digest.update(repr((*traits, len(drawing.captions), sorted(drawing.avoid))).encode())
+        digest.update(np.ascontiguousarray(drawing.rgba))
+    for tensor in vae.state_dict().values():
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -52,7 +51,6 @@ def write_tokenizer(captions: Iterable[str], vocabulary: int, context: int, fold
     tokens += [START, END]
     folder.mkdir(parents=True, exist_ok=True)
     table = {token: i for i, token in enumerate(tokens)}
-    (folder / "vocab.json").write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
     lines = "\n".join(["#version: 0.2", *merges, ""])
     (folder / "merges.txt").write_text(lines, encoding="utf-8")
     config = {
@@ -65,13 +63,8 @@ def write_tokenizer(captions: Iterable[str], vocabulary: int, context: int, fold
         "clean_up_tokenization_spaces": False,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
-
-
-def read_tokenizer(folder: Path) -> Any:
-    """The CLIPTokenizer of a folder."""
-    from transformers import CLIPTokenizer
-
-    return CLIPTokenizer.from_pretrained(folder)
+    # Last, because its presence says that the tokenizer is complete.
+    (folder / "vocab.json").write_text(json.dumps(table, ensure_ascii=False), encoding="utf-8")
 
 
 def _byte_letters() -> list[str]:

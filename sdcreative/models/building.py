@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from .checks import check_config, check_weights_file, find_weights, read_json
+from .loading import quiet
 
 
 def build_autoencoder(channels: Sequence[int], layers: int, latent_channels: int, size: int) -> Any:
     """A KL autoencoder; downsampling is 2 ** (len(channels) - 1)."""
+    quiet()
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -33,6 +36,7 @@ def build_unet(
     text_width: int,
 ) -> Any:
     """A conditional U-Net; the first level has no attention, all others attend to the text."""
+    quiet()
     from diffusers import UNet2DConditionModel
 
     deeper = len(channels) - 1
@@ -54,6 +58,7 @@ def build_clip(
     *, width: int, layers: int, heads: int, vocabulary: int, context: int, size: int, patch: int
 ) -> Any:
     """A CLIP pair: the text encoder of a diffusion model and a vision transformer beside it."""
+    quiet()
     from transformers import CLIPConfig, CLIPModel
 
     shape = {
@@ -79,24 +84,110 @@ def build_clip(
     )
 
 
-def read_part(folder: Path) -> Any:
-    """An AutoencoderKL, UNet2DConditionModel or CLIPTextModel, in float32.
-
-    Raises:
-        ModelError: no such folder, or another kind of part.
-    """
-    import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+def text_half(clip: Any) -> Any:
+    """A CLIPTextModel with the weights of a CLIPModel's text tower."""
     from transformers import CLIPTextModel
 
-    config = folder / "config.json"
-    if not config.is_file():
-        raise ModelError(f"{folder}: no config.json; not a part of a diffusers model")
-    table = json.loads(config.read_text("utf-8"))
-    name = table.get("_class_name") or table.get("architectures", [None])[0]
-    kinds = {kind.__name__: kind for kind in (AutoencoderKL, UNet2DConditionModel, CLIPTextModel)}
-    if name not in kinds:
-        raise ModelError(f"{folder}: holds a {name}; expected one of {', '.join(kinds)}")
-    part: Any = kinds[name]
-    key = "dtype" if name == "CLIPTextModel" else "torch_dtype"
-    return part.from_pretrained(folder, local_files_only=True, **{key: torch.float32})
+    encoder: Any = CLIPTextModel(clip.config.text_config)
+    source = clip.text_model.state_dict()
+    encoder.load_state_dict(
+        {key: source[key.removeprefix("text_model.")] for key in encoder.state_dict()}
+    )
+    return encoder
+
+
+def build_scheduler(config: Mapping[str, Any]) -> Any:
+    """A DDIMScheduler with the noise schedule and the prediction type of any scheduler's config."""
+    quiet()
+    from diffusers import DDIMScheduler
+
+    scheduler: Any = DDIMScheduler
+    return scheduler.from_config(dict(config))
+
+
+def read_scheduler_config(folder: Path) -> dict[str, Any]:
+    """The scheduler configuration of a diffusers model.
+
+    Raises:
+        ModelError: missing or not JSON.
+    """
+    return read_json(folder / "scheduler" / "scheduler_config.json", "scheduler")
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The CLIPTokenizer of a folder.
+
+    Raises:
+        ModelError: its files are missing, of which transformers says nothing.
+    """
+    quiet()
+    from transformers import CLIPTokenizer
+
+    if not (folder / "tokenizer.json").is_file():
+        for name in ("vocab.json", "merges.txt"):
+            if not (folder / name).is_file():
+                raise ModelError(f"tokenizer is incomplete: no {name} in {folder}")
+    tokenizer: Any = CLIPTokenizer
+    return tokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def read_part(folder: Path) -> Any:
+    """A part of a model, in float32, ready to be trained.
+
+    Args:
+        folder: named vae, unet, text_encoder, or clip for a CLIPModel.
+
+    Raises:
+        ModelError: no such folder, another kind of part, broken or incomplete weights.
+    """
+    quiet()
+    import torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPModel, CLIPTextModel
+
+    kinds: dict[str, Any] = {
+        "vae": AutoencoderKL,
+        "unet": UNet2DConditionModel,
+        "text_encoder": CLIPTextModel,
+        "clip": CLIPModel,
+    }
+    kind = kinds[folder.name]
+    check_config(folder.parent, folder.name, (kind.__name__,))
+    options: dict[str, Any] = {"local_files_only": True, "output_loading_info": True}
+    if folder.name == "clip":
+        weights = folder / "model.safetensors"
+        check_weights_file(weights, "clip")
+    else:
+        weights = find_weights(folder.parent, folder.name)
+    if ".fp16." in weights.name:
+        options["variant"] = "fp16"
+    if weights.suffix == ".bin":
+        options["use_safetensors"] = False
+    options["dtype" if folder.name in ("text_encoder", "clip") else "torch_dtype"] = torch.float32
+    try:
+        with _no_progress_bars():
+            part, info = kind.from_pretrained(folder, **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"weights of {folder.name} cannot be read: {weights} ({line})") from error
+    if info["missing_keys"]:
+        raise ModelError(
+            f"weights of {folder.name} do not fit its config.json: {len(info['missing_keys'])} "
+            f"tensors are missing in {weights}, such as {min(info['missing_keys'])}"
+        )
+    if not all(torch.isfinite(tensor).all() for tensor in part.parameters()):
+        raise ModelError(f"weights of {folder.name} hold NaN or infinity: {weights}")
+    return part.requires_grad_(True)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

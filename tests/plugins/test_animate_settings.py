@@ -1,0 +1,237 @@
+"""Presets of `animate`: every way to write keyframes and times, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdcreative import PresetError
+from sdcreative.presets import load_preset, schema, validate
+from sdcreative_plugins.animate.schedule import schedule
+from sdcreative_plugins.animate.settings import AnimateSettings, Keyframe
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def load(text: str, **arguments: Any) -> AnimateSettings:
+    """Settings of a preset; its text begins on line 2."""
+    Path("film.yaml").write_text(f"plugin: animate\n{text}\n", encoding="utf-8")
+    return validate(load_preset("film.yaml", **arguments), AnimateSettings)
+
+
+def stops(settings: AnimateSettings) -> list[Keyframe]:
+    return list(settings.stops.values())
+
+
+BEAR_APPLE = [Keyframe(prompt="bear"), Keyframe(prompt="apple")]
+AT_0_AND_60 = [Keyframe(prompt="bear", frame=0), Keyframe(prompt="apple", frame=60)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("keyframes: [bear, apple]", BEAR_APPLE),
+        ("keyframes: [{prompt: bear}, apple]", BEAR_APPLE),
+        ("prompts: [bear, apple]", BEAR_APPLE),
+        ("prompts: bear | apple", BEAR_APPLE),
+        ("prompts: bear|apple", BEAR_APPLE),
+        ("keyframes: {0: bear, 60: apple}", AT_0_AND_60),
+        ("keyframes: {60: apple, 0: {prompt: bear}}", AT_0_AND_60),
+        ('prompts: {"0": bear, "60": apple}', AT_0_AND_60),
+        ("keyframes: [{prompt: bear, frame: 0}, {prompt: apple, frame: 60}]", AT_0_AND_60),
+        ("prompts: '|'", [Keyframe(prompt=""), Keyframe(prompt="")]),
+    ],
+)
+def test_forms_of_keyframes(text: str, expected: list[Keyframe]) -> None:
+    assert stops(load(text)) == expected
+
+
+def test_a_keyframe_keeps_its_own_settings_in_a_map() -> None:
+    text = "keyframes:\n  0: a\n  9: {prompt: b, seed: 3, guidance_scale: 2, negative_prompt: c}"
+    assert stops(load(text))[1] == Keyframe(
+        prompt="b", seed=3, guidance_scale=2, negative_prompt="c", frame=9
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "times", "frames"),
+    [
+        ("keyframes: [a, b]", (0, 24), 25),
+        ("keyframes: [a, b, c]", (0, 24, 48), 49),
+        ("keyframes: [a, b, c]\nframes: 11", (0, 5, 10), 11),
+        ("keyframes: [a, b]\nseconds: 2\nfps: 10", (0, 19), 20),
+        ("keyframes: [a, b]\nseconds: 0.01", (0, 1), 2),
+        ("keyframes: {0: a, 3: b, 10: c}", (0, 3, 10), 11),
+        ("keyframes: [{prompt: a, at: 0}, {prompt: b, at: 0.5}]\nfps: 10", (0, 5), 6),
+        (
+            "keyframes: [{prompt: a, duration: 1}, {prompt: b, duration: 0.5}, c]\nfps: 10",
+            (0, 10, 15),
+            16,
+        ),
+        (
+            "keyframes: [{prompt: a, duration: 1}, {prompt: b, duration: 0.5}]\nfps: 10",
+            (0, 10),
+            11,
+        ),
+        ("keyframes: [a, b]\nloop: true", (0, 24, 48), 48),
+        ("keyframes: [a, b]\nloop: true\nframes: 10", (0, 5, 10), 10),
+        ("keyframes: [a, b]\nloop: true\nseconds: 1", (0, 6, 12), 12),
+        ("keyframes: {0: a, 4: b, 10: c}\nloop: true", (0, 4, 10, 15), 15),
+        (
+            "keyframes: [{prompt: a, duration: 1}, {prompt: b, duration: 3}]\nloop: true\nfps: 1",
+            (0, 1, 4),
+            4,
+        ),
+    ],
+)
+def test_forms_of_timing(text: str, times: tuple[float, ...], frames: int) -> None:
+    plan = schedule(load(text))
+    assert plan.times == pytest.approx(times)
+    assert (plan.frames, len(plan.positions())) == (frames, frames)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("keyfranes: [a, b]", "2:1: unknown key 'keyfranes'; did you mean 'keyframes'?"),
+        ("promts: a | b", "2:1: unknown key 'promts'; did you mean 'prompts'?"),
+        ("fps: 3", " missing key 'keyframes', or 'prompts: a bear | an apple'"),
+        (
+            "keyframes: [a, b]\nprompts: a | b",
+            "3:10: prompts: give 'prompts' or 'keyframes', not both",
+        ),
+        ("keyframes: [a]", "2:12: keyframes: 1 item; at least 2 items"),
+        ("keyframes: {0: a}", "2:12: keyframes: 1 item; at least 2 items"),
+        ("keyframes: a", "2:12: keyframes: 'a' is not a list or a mapping of keys"),
+        (
+            "prompts: a",
+            "2:10: prompts: one prompt; write two or more with '|' between, as in 'bear | apple'",
+        ),
+        ("prompts: 3", "2:10: prompts: 3 is not text or a list or a mapping of keys"),
+        ("keyframes:\n- a\n- 3", "4:3: keyframes.1: 3 is not text or a mapping of keys"),
+        (
+            "keyframes:\n- a\n- {prompt: b, promt: c}",
+            "4:15: unknown key 'promt'; did you mean 'prompt'?",
+        ),
+        (
+            "keyframes:\n  0: a\n  9: {prompt: b, see: 1}",
+            "4:18: unknown key 'see'; did you mean 'seed'?",
+        ),
+        ("keyframes:\n  0: a\n  9: 3", "4:6: keyframes.9: 3 is not text or a mapping of keys"),
+        ("keyframes:\n  0: a\n  x: b", "4:3: keyframes.x: the key 'x' is not a whole number"),
+        ("keyframes: {0: a, -5: b}", "2:19: keyframes.-5: the key -5 is too small; at least 0"),
+        ('keyframes: {0: a, "0": b}', "2:24: keyframes.0: frame 0 again; keep one of them"),
+        (
+            "keyframes: {0: a, 9: {prompt: b, at: 3}}",
+            "2:38: keyframes.9.at: the map's key is its time; leave this out",
+        ),
+        (
+            "keyframes: {5: a, 9: b}",
+            "2:16: keyframes.5.frame: the first keyframe has to be at 0",
+        ),
+        (
+            "keyframes:\n- {prompt: a, at: 1}\n- {prompt: b, at: 2}",
+            "3:19: keyframes.0.at: the first keyframe has to be at 0",
+        ),
+        (
+            "keyframes:\n- {prompt: a, at: 0}\n- {prompt: b, at: 2}\n- {prompt: c, at: 2}",
+            "5:19: keyframes.2.at: not later than the keyframe before it",
+        ),
+        (
+            "keyframes:\n- {prompt: a, at: 0}\n- {prompt: b, frame: 9}",
+            "4:3: keyframes.1: keyframes are timed by 'at' and by 'frame'; use one of them for all",
+        ),
+        (
+            "keyframes:\n- a\n- {prompt: b, at: 2}",
+            "3:3: keyframes.0: a keyframe without 'at'; give it to all or to none",
+        ),
+        (
+            "keyframes:\n- {prompt: a, duration: 2}\n- b\n- c",
+            "4:3: keyframes.1: a keyframe without 'duration'; give it to all or to none",
+        ),
+        (
+            "loop: true\nkeyframes:\n- {prompt: a, duration: 2}\n- b",
+            "5:3: keyframes.1: a keyframe without 'duration'; give it to all or to none",
+        ),
+        (
+            "keyframes: [{prompt: a, duration: 0}, b]",
+            "2:35: keyframes.0.duration: 0 is too small; over 0",
+        ),
+        (
+            "keyframes: {0: a, 9: b}\nframes: 5",
+            "3:9: frames: the keyframes have times already; leave one out",
+        ),
+        (
+            "keyframes: [a, b]\nframes: 5\nseconds: 1",
+            "4:10: seconds: give 'frames' or 'seconds', not both",
+        ),
+        ("keyframes: [a, b]\nframes: 1", "3:9: frames: 1 is too small; at least 2"),
+        (
+            "keyframes: [a, b]\nseconds: 1e300",
+            " a film of over 1,000,000 frames; shorten it or lower 'fps'",
+        ),
+        (
+            "keyframes: [{prompt: a, at: 0}, {prompt: b, at: 1e308}]",
+            " a film of over 1,000,000 frames; shorten it or lower 'fps'",
+        ),
+        (
+            "keyframes: [a, b]\nloop: true\nping_pong: true",
+            "4:12: ping_pong: 'loop' and 'ping_pong' exclude each other",
+        ),
+        (
+            "keyframes: [a, b]\nease: in_out",
+            "3:7: ease: no easing is called 'in_out'; did you mean 'in-out'?",
+        ),
+        (
+            "keyframes:\n- {prompt: a, ease: inn}\n- b",
+            "3:21: keyframes.0.ease: no easing is called 'inn'; did you mean 'in'?",
+        ),
+        (
+            "keyframes: [a, b]\ninterpolation: slurp",
+            "3:16: interpolation: 'slurp' is not 'slerp' or 'lerp'; did you mean 'slerp'?",
+        ),
+    ],
+)
+def test_faults(text: str, message: str) -> None:
+    with pytest.raises(PresetError) as error:
+        load(text)
+    assert str(error.value) == f"film.yaml:{message}"
+
+
+def test_all_faults_of_a_keyframe_at_once() -> None:
+    with pytest.raises(PresetError) as error:
+        load("keyframes:\n- a\n- {prompt: b, at: -1, seed: -1, guidance_scale: 101}\nfps: 0")
+    assert str(error.value).splitlines() == [
+        "film.yaml:4:19: keyframes.1.at: -1 is too small; at least 0",
+        "film.yaml:4:29: keyframes.1.seed: -1 is too small; at least 0",
+        "film.yaml:4:49: keyframes.1.guidance_scale: 101 is too large; at most 100",
+        "film.yaml:5:6: fps: 0 is too small; at least 0.01",
+    ]
+
+
+def test_set_reaches_into_keyframes() -> None:
+    text = "keyframes: {0: {prompt: a}, 9: b}"
+    settings = load(text, assignments=["keyframes.0.prompt=x", "keyframes.9=y", "keyframes.12=z"])
+    assert [stop.prompt for stop in stops(settings)] == ["x", "y", "z"]
+
+
+def test_schema_knows_every_form_and_describes_every_key() -> None:
+    result = schema(AnimateSettings)
+    assert "required" not in result
+    forms = {key: result["properties"][key]["anyOf"] for key in ("keyframes", "prompts")}
+    assert [form["type"] for form in forms["keyframes"]] == ["array", "object", "null"]
+    assert [form["type"] for form in forms["prompts"]] == ["string", "array", "object", "null"]
+    assert result["additionalProperties"] is False
+    keyframe = result["$defs"]["Keyframe"]
+    assert keyframe["required"] == ["prompt"]
+    own = set(AnimateSettings.__annotations__) - {"model_config"}
+    for properties, names in (
+        (result["properties"], own),
+        (keyframe["properties"], set(Keyframe.model_fields)),
+    ):
+        assert [name for name in names if "description" not in properties[name]] == []

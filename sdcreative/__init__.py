@@ -33,6 +33,7 @@ _HOMES = {
     "SdcreativeError": ".errors",
     "UsageError": ".errors",
     "hookimpl": ".hookspecs",
+    "SettingError": ".presets.faults",
     "RenderSettings": ".settings",
     "Strict": ".settings",
     "Studio": ".studio",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .hookspecs import hookimpl
+    from .presets.faults import SettingError
     from .settings import RenderSettings, Strict
     from .studio import Studio
     from .tools import Job, JobTool, PictureTool

@@ -15,8 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sdcreative import presets
 from sdcreative.errors import PresetError
-from sdcreative.hardened_yaml import parse, parse_value, resolve_plain
-from sdcreative.preset_faults import SettingError
 from sdcreative.presets import (
     bundled_presets,
     find_preset,
@@ -24,6 +22,8 @@ from sdcreative.presets import (
     schema,
     validate,
 )
+from sdcreative.presets.faults import SettingError
+from sdcreative.presets.parsing import parse, parse_value, resolve_plain
 from sdcreative.settings import RenderSettings, Strict
 
 
@@ -442,7 +442,7 @@ def test_find_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     bundled = Path("elsewhere/bear_to_apple.yaml").absolute()
     write(BEAR, str(bundled))
     write(BEAR, "mine.yaml")
-    monkeypatch.setattr(presets, "bundled_presets", lambda: [bundled])
+    monkeypatch.setattr(presets.loading, "bundled_presets", lambda: [bundled])
     for name in ("bear_to_apple", "bear_to_apple.yaml", "presets/bear_to_apple.yaml"):
         assert find_preset(name) == Path("elsewhere/bear_to_apple.yaml")
     assert find_preset(Path("mine.yaml")) == Path("mine.yaml")

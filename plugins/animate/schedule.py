@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import accumulate
 
+from sdcreative import SettingError
 from sdcreative.core.timing import Position, positions
-from sdcreative.preset_faults import SettingError
 
 from .settings import MAX_FRAMES, TIMES, AnimateSettings
 

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from sdcreative import RenderSettings, Strict, UsageError
+from sdcreative import RenderSettings, SettingError, Strict, UsageError
 from sdcreative.core.easing import find_easing
-from sdcreative.preset_faults import SettingError
 
 MAX_FRAMES = 1_000_000
 TIMES = ("at", "frame", "duration")

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, model_validator
 
-from sdcreative import RenderSettings
-from sdcreative.preset_faults import SettingError
+from sdcreative import RenderSettings, SettingError
 
 
 class ImageSettings(RenderSettings):

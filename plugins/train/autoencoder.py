@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sdcreative.models.building import build_autoencoder
+from sdcreative.models.building import build_autoencoder, save_part
 
 from .pictures import Drawing, compose
 from .settings import AutoencoderStage
@@ -99,8 +99,7 @@ class AutoencoderObjective:
         parts = [self.vae.encode(p.to(self.device)).latent_dist.mean for p in pixels.split(32)]
         factor = 1 / float(torch.cat(parts).std())
         self.vae.register_to_config(scaling_factor=round(factor, 6))
-        self.vae.half().save_pretrained(folder / "vae")
-        self.vae.float()
+        save_part(self.vae, folder / "vae")
 
 
 def gradient_difference(a: Tensor, b: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sdcreative.errors import UsageError
-from sdcreative.models.building import build_clip, read_tokenizer, text_half
+from sdcreative.models.building import build_clip, read_tokenizer, save_part, text_half
 
 from .pictures import BACKGROUNDS, Drawing, compose
 from .settings import ClipStage
@@ -142,10 +142,8 @@ class ClipObjective:
 
     def save(self, folder: Path) -> None:
         """The pair in ``clip/``, for scoring; its text half in ``text_encoder/``, for diffusion."""
-        self.clip.half().save_pretrained(folder / "clip")
-        self.clip.float()
-        text_encoder = text_half(self.clip)
-        text_encoder.half().save_pretrained(folder / "text_encoder")
+        save_part(self.clip, folder / "clip")
+        save_part(text_half(self.clip), folder / "text_encoder")
 
 
 def _title(drawing: Drawing) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sdcreative.errors import UsageError
-from sdcreative.models.building import build_scheduler, build_unet
+from sdcreative.models.building import build_scheduler, build_unet, save_part
 
 from .noise_schedule import NoiseSchedule, noise_schedule
 from .pictures import Drawing, compose
@@ -164,11 +164,9 @@ class UnetObjective:
 
     def save(self, folder: Path) -> None:
         """U-Net and, if it was trained along, the text encoder, in half precision."""
-        self.unet.half().save_pretrained(folder / "unet")
-        self.unet.float()
+        save_part(self.unet, folder / "unet")
         if self.stage.train_text:
-            self.text_encoder.half().save_pretrained(folder / "text_encoder")
-            self.text_encoder.float()
+            save_part(self.text_encoder, folder / "text_encoder")
 
 
 def _check_fit(unet: Any, vae: Any, text: Any) -> None:

@@ -47,7 +47,7 @@ class Inpainting:
 
 
 def first_call(sampler: Any, step: int) -> int:
-    """Index in ``sampler.timesteps`` at which a step begins; some samplers have two calls a step."""
+    """Where in ``sampler.timesteps`` a step begins; some samplers make two calls a step."""
     return min(step * int(sampler.order), len(sampler.timesteps))
 
 

@@ -180,6 +180,13 @@ def read_part(folder: Path) -> Any:
     return part.requires_grad_(True)
 
 
+def save_part(part: Any, folder: Path) -> None:
+    """Write a part in half precision; its own weights are rounded to that, and stay float32."""
+    with _no_progress_bars():
+        part.half().save_pretrained(folder)
+    part.float()
+
+
 @contextmanager
 def _no_progress_bars() -> Iterator[None]:
     from transformers.utils import logging

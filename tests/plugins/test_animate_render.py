@@ -13,7 +13,7 @@ from PIL import Image
 from sdcreative import OutputError, Shot, Studio
 from sdcreative.embeddings import Embeddings
 from sdcreative.media.writers import count_frames
-from sdcreative.rendering import render
+from sdcreative.produce import produce
 from sdcreative_plugins.animate import sdcreative_tools
 from sdcreative_plugins.animate.settings import AnimateSettings
 from sdcreative_plugins.animate.timeline import timeline
@@ -36,7 +36,7 @@ def make(output: str, *, overwrite: bool = False, dry_run: bool = False, **chang
     """What is reported of a film written to ``output``."""
     lines: list[str] = []
     [tool] = sdcreative_tools()
-    path = render(
+    path = produce(
         tool,
         settings(output=output, **changes),
         default_name="film",
@@ -138,7 +138,7 @@ def test_ctrl_c_keeps_a_playable_film(monkeypatch: pytest.MonkeyPatch, name: str
     stop_after(3, monkeypatch)
     lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        render(
+        produce(
             sdcreative_tools()[0],
             settings(output=name),
             default_name="film",

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sdcreative import Blend, DataError, Noise, OutputError, PresetError, Shot, Studio
 from sdcreative.presets import load_preset, schema, validate
-from sdcreative.rendering import render
+from sdcreative.produce import produce
 from sdcreative_plugins.image import sdcreative_tools
 from sdcreative_plugins.image.settings import ImageSettings
 from sdcreative_plugins.image.timeline import timeline
@@ -125,7 +125,7 @@ def make(studio: Studio, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> lis
     monkeypatch.setattr(Studio, "load", lambda *args, **kwargs: studio)
     given = {"prompt": "a bear", "steps": 2, "device": "cpu", "output": "out.png"}
     lines: list[str] = []
-    render(
+    produce(
         sdcreative_tools()[0],
         ImageSettings(**(given | changes)),
         default_name="bear",

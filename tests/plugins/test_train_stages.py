@@ -466,15 +466,25 @@ def test_the_plugin_and_its_settings_need_no_torch() -> None:
     assert result.stdout.strip() == ""
 
 
-def test_a_training_prints_nothing_of_its_libraries(pictures: Path, tmp_path: Path) -> None:
-    preset = settings(pictures, tmp_path / "out").model_dump_json()
-    code = (
-        "import sys; from sdcreative_plugins.train.job import run_training;"
-        "from sdcreative_plugins.train.settings import TrainSettings;"
-        "from sdcreative.tools import Job;"
-        "run_training(TrainSettings.model_validate_json(sys.argv[1]), Job(False, False, print))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, preset], capture_output=True, text=True, check=True
-    )
-    assert result.stderr == "" and "model written to" in result.stdout
+def test_a_training_prints_nothing_of_its_libraries(
+    trained: Path, pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    new = {"autoencoder": None, "unet": {"variants": 1, "schedule": plan(1)}}
+    lines = work(settings(pictures, tmp_path / "out", start_from=str(trained), **new))
+    assert capfd.readouterr() == ("", "") and "model written to" in lines[-1]
+
+
+def test_ctrl_c_says_how_to_go_on(pictures: Path, tmp_path: Path) -> None:
+    wanted = settings(pictures, tmp_path, clip=None, unet=None)
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        lines.append(line)
+        if line.startswith("autoencoder 1/2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_training(wanted, Job(False, False, report))
+    assert "1 of 2 steps are saved; run the same command again" in lines[-1]
+    assert any("going on from step 1" in line for line in work(wanted))
+    assert (tmp_path / "vae" / "config.json").is_file()

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import PresetError, UsageError
-from .host import Host
+from ..errors import PresetError, UsageError
+from ..host import Host
 
 if TYPE_CHECKING:
-    from .hardened_yaml import KeyPath
-    from .presets import Preset
-    from .tools import Tool
+    from ..presets import Preset
+    from ..presets.parsing import KeyPath
+    from ..tools import Tool
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> str | int | None:
@@ -129,7 +129,7 @@ def _load(
     flags: Mapping[str, Any],
     words: Mapping[KeyPath, tuple[object, str]] | None = None,
 ) -> Preset:
-    from .presets import load_preset
+    from ..presets import load_preset
 
     overrides: dict[KeyPath, tuple[object, str]] = dict(words or {})
     for flag in setting_flags():
@@ -143,15 +143,15 @@ def _load(
 
 
 def _execute(tool: Tool, preset: Preset, default_name: str, flags: Mapping[str, Any]) -> None:
-    from .presets import validate
-    from .tools import Job, PictureTool
+    from ..presets import validate
+    from ..tools import Job, PictureTool
 
     overwrite, dry_run = flags["overwrite"], flags["dry_run"]
     if isinstance(tool, PictureTool):
         settings = validate(preset, tool.settings)
-        from .rendering import render
+        from ..produce import produce
 
-        render(
+        produce(
             tool,
             settings,
             default_name=default_name,
@@ -164,7 +164,7 @@ def _execute(tool: Tool, preset: Preset, default_name: str, flags: Mapping[str, 
 
 
 def _is_preset(text: str) -> bool:
-    from .presets import bundled_presets
+    from ..presets import bundled_presets
 
     if Path(text).suffix.lower() in (".yaml", ".yml"):
         return True

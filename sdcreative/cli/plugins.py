@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .host import Host
+from ..host import Host
 from .tables import table
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="For scripts.")
@@ -36,7 +36,7 @@ def plugins_group(host: Host) -> click.Group:
         help="Folder to put the package's folder into; here, if left out.",
     )
     def new(name: str, path: Path) -> None:
-        from .scaffold import write_plugin
+        from ..scaffold import write_plugin
 
         folder = write_plugin(name, path, taken=[*host.tools, *host.commands])
         click.echo(f"wrote {folder}")

@@ -14,15 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import hardened_yaml
-from .errors import PresetError
-from .hardened_yaml import KeyPath, printable
-from .preset_model import Position, Preset, where
-from .preset_schema import schema
-from .validation import validate
+from ..errors import PresetError
+from . import parsing
+from .model import Position, Preset, where
+from .parsing import KeyPath, printable
 from .wording import closest, either, show
-
-__all__ = ["Preset", "bundled_presets", "find_preset", "load_preset", "schema", "validate"]
 
 MAX_EXTENDS = 10
 _PACKAGE = "sdcreative_presets"
@@ -104,7 +100,7 @@ class _Layer:
 
 def _load(path: Path, chain: list[Path]) -> _Layer:
     shown = printable(str(path))
-    document = hardened_yaml.read(path, shown)
+    document = parsing.read(path, shown)
     data = document.data
     if not isinstance(data, dict):
         what = "empty" if data is None else f"{show(data)} where keys are expected"
@@ -206,7 +202,7 @@ def _assignment(data: dict[str | int, Any], text: str) -> tuple[KeyPath, object,
     parts = name.strip().split(".")
     if not equals:
         raise PresetError(f"{label}: no '='; write --set KEY=VALUE, as in --set steps=20")
-    if not all(parts) or len(parts) > hardened_yaml.MAX_DEPTH:
+    if not all(parts) or len(parts) > parsing.MAX_DEPTH:
         raise PresetError(f"{label}: {show(name)} is not a key; write KEY or KEY.KEY, as in a.1.b")
     if parts[0] in ("plugin", "extends"):
         raise PresetError(f"{label}: '{parts[0]}' is set in the preset file only")
@@ -227,7 +223,7 @@ def _assignment(data: dict[str | int, Any], text: str) -> tuple[KeyPath, object,
         elif node is not None:
             raise PresetError(f"{label}: {so_far} is {show(node)}, which has no keys of its own")
         path.append(key)
-    return tuple(path), hardened_yaml.parse_value(value, label), label
+    return tuple(path), parsing.parse_value(value, label), label
 
 
 def _apply(

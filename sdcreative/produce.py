@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .studio import Studio
 
 
-def render(
+def produce(
     tool: PictureTool,
     settings: RenderSettings,
     *,

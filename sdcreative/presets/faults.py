@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .hardened_yaml import KeyPath, printable
-from .preset_types import inside, members, tagged, unwrap
+from .field_types import inside, members, tagged, unwrap
+from .parsing import KeyPath, printable
 from .wording import MAPPING, closest, either, show
 
 NOT_A_KEY = ("extra_forbidden", "invalid_key")

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import PresetError
-from .hardened_yaml import KeyPath, printable
-from .preset_faults import NOT_A_KEY, Fault, enumerations, reason, settle
-from .preset_model import Position, Preset, where
-from .preset_types import keys, members, unwrap
+from ..errors import PresetError
+from .faults import NOT_A_KEY, Fault, enumerations, reason, settle
+from .field_types import keys, members, unwrap
+from .model import Position, Preset, where
+from .parsing import KeyPath, printable
 from .wording import closest, either, show
 
 if TYPE_CHECKING:

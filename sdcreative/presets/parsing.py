@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
-from .errors import PresetError
+from ..errors import PresetError
 
 KeyPath = tuple[str | int, ...]
 

@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 
 import click
 
-from . import __version__
-from .cli_plugins import plugins_group
-from .cli_presets import presets_group
-from .cli_tools import run_command, tool_command
-from .errors import SdcreativeError, UsageError
-from .host import Host, plugins_enabled
+from .. import __version__
+from ..errors import SdcreativeError, UsageError
+from ..host import Host, plugins_enabled
+from .plugins import plugins_group
+from .presets import presets_group
+from .tools import run_command, tool_command
 
 INTERRUPTED = 130
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from .cli_tools import tool_of_preset
-from .errors import PresetError, UsageError
-from .host import Host
+from ..errors import PresetError, UsageError
+from ..host import Host
 from .tables import table
+from .tools import tool_of_preset
 
 
 def presets_group(host: Host) -> click.Group:
@@ -31,7 +31,7 @@ def presets_group(host: Host) -> click.Group:
     def show(preset: str, assignments: tuple[str, ...]) -> None:
         import yaml
 
-        from .presets import load_preset
+        from ..presets import load_preset
 
         loaded = load_preset(preset, None, assignments)
         resolved = {"plugin": loaded.plugin, **loaded.settings}
@@ -50,7 +50,7 @@ def presets_group(host: Host) -> click.Group:
     def schema(tool: str) -> None:
         import json
 
-        from .presets import schema as schema_of
+        from ..presets import schema as schema_of
 
         if tool not in host.tools:
             names = ", ".join(host.tools) or "none"
@@ -61,7 +61,7 @@ def presets_group(host: Host) -> click.Group:
 
 
 def _list() -> None:
-    from .presets import bundled_presets, load_preset
+    from ..presets import bundled_presets, load_preset
 
     rows = [(p.stem, load_preset(p).plugin, _first_comment(p)) for p in bundled_presets()]
     click.echo(table(("NAME", "PLUGIN", "SUMMARY"), rows))
@@ -69,7 +69,7 @@ def _list() -> None:
 
 def _check(host: Host, file: str) -> str | None:
     """Prints that a preset is sound, or returns its faults, one a line."""
-    from .presets import load_preset, validate
+    from ..presets import load_preset, validate
 
     try:
         preset = load_preset(file, None, ())

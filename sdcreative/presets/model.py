@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .hardened_yaml import KeyPath, printable
+from .parsing import KeyPath, printable
 
 Position = tuple[Path, int, int]
 """File, line and column, the last two from 1."""

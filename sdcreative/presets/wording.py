@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from .hardened_yaml import printable
+from .parsing import printable
 
 MAPPING = "a mapping of keys"
 

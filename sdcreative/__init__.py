@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "find_easing": ".core.easing",
     "Between": ".core.timeline",
     "Blend": ".core.timeline",
     "Frame": ".core.timeline",
@@ -24,6 +25,8 @@ _HOMES = {
     "Shot": ".core.timeline",
     "Timeline": ".core.timeline",
     "Trunk": ".core.timeline",
+    "Position": ".core.timing",
+    "positions": ".core.timing",
     "DataError": ".errors",
     "ModelError": ".errors",
     "OutputError": ".errors",
@@ -33,6 +36,7 @@ _HOMES = {
     "SdcreativeError": ".errors",
     "UsageError": ".errors",
     "hookimpl": ".hookspecs",
+    "read_picture": ".media.image",
     "SettingError": ".presets.faults",
     "RenderSettings": ".settings",
     "Strict": ".settings",
@@ -44,7 +48,9 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from .core.easing import find_easing
     from .core.timeline import Between, Blend, Frame, Noise, Shot, Timeline, Trunk
+    from .core.timing import Position, positions
     from .errors import (
         DataError,
         ModelError,
@@ -56,6 +62,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .hookspecs import hookimpl
+    from .media.image import read_picture
     from .presets.faults import SettingError
     from .settings import RenderSettings, Strict
     from .studio import Studio

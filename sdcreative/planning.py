@@ -13,12 +13,14 @@ class Plan:
     """The work in a timeline.
 
     Attributes:
-        frames: pictures.
-        shots: those that are denoised; the others lie between two of them.
+        frames: pictures that come out.
+        rendered: those that are made; the others are played back.
+        shots: those that are denoised; the rest of the rendered lies between two of them.
         evaluations: U-Net evaluations of one picture; guidance takes two for every step.
     """
 
     frames: int
+    rendered: int
     shots: int
     evaluations: int
 
@@ -48,7 +50,7 @@ def plan(timeline: Timeline) -> Plan:
             grown = max(grown, longer)
         rest = max(0, total - sampler.calls * start)
         evaluations += rest * _passes(frame.guidance_scale)
-    return Plan(len(timeline), shots, evaluations)
+    return Plan(len(timeline), timeline.length, shots, evaluations)
 
 
 def _passes(guidance_scale: float) -> int:

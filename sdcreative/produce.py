@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .core.timeline import Timeline
 from .errors import UsageError
 from .media.output import estimate_bytes, human
-from .media.writers import open_writer
+from .media.writers import Writer, open_writer
+from .models.sizes import fit_size, native_size
+from .models.sources import fetch, resolve
 from .planning import Plan, plan
 from .settings import RenderSettings
 from .tools import PictureTool, Report
@@ -53,90 +56,75 @@ def produce(
     work = plan(timeline)
     if work.frames == 0:
         raise UsageError(f"{tool.name}: these settings give no frames")
-    output = settings.output or f"{default_name}{tool.suffix}"
-    if not dry_run:
-        _refuse_existing(output, overwrite)
-    studio = _load(settings)
-    size = studio.check_size(timeline.size)
-    batch = settings.batch_size or studio.batch_size(size)
+    output = os.path.expanduser(settings.output or f"{default_name}{tool.suffix}")
+    folder = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
+    size = fit_size(timeline.size, *native_size(folder))
+    writer = open_writer(
+        output,
+        timeline.fps,
+        size,
+        overwrite=overwrite or dry_run,
+        columns=timeline.columns,
+        length=work.frames,
+    )
     if dry_run:
-        _say_plan(studio, work, size, batch, output, report)
+        writer.abort()
+        _say_plan(_load(settings, folder), work, size, settings.batch_size, output, report)
         return None
-    made = _write(studio, timeline, work, size, batch, output, overwrite, report)
-    frames = f"{made} frame{'s' if made > 1 else ''}"
+    _write(writer, output, settings, folder, timeline, work, report)
+    frames = f"{work.frames} frame{'s' if work.frames > 1 else ''}"
     report(f"{output}: {frames} of {size[0]}x{size[1]}, seed {settings.seed}")
     return Path(output)
 
 
 def _write(
-    studio: Studio,
+    writer: Writer,
+    output: str,
+    settings: RenderSettings,
+    folder: Path,
     timeline: Timeline,
     work: Plan,
-    size: tuple[int, int],
-    batch: int,
-    output: str,
-    overwrite: bool,
     report: Report,
-) -> int:
+) -> None:
     made = 0
-    bar = _Bar(work)
     try:
-        with (
-            open_writer(
-                output,
-                timeline.fps,
-                size,
-                overwrite=overwrite,
-                columns=timeline.columns,
-                length=work.frames,
-            ) as writer,
-            bar,
-        ):
-            pictures = studio.render(timeline, batch_size=batch, on_evaluations=bar.advance)
-            for picture in pictures:
-                writer.add(picture)
-                made += 1
-                bar.frame(made)
+        with writer, _Bar(work) as bar:
+            studio = _load(settings, folder)
+            rendering = studio.render(
+                timeline, batch_size=settings.batch_size, on_evaluations=bar.advance
+            )
+            with closing(rendering) as pictures:
+                for picture in pictures:
+                    writer.add(picture)
+                    made += 1
+                    bar.frame(made)
     except KeyboardInterrupt:
-        if made:
+        if writer.published:
             report(f"stopped: {made} of {work.frames} frames are kept in {output}")
         raise
-    return made
 
 
-def _refuse_existing(output: str, overwrite: bool) -> None:
-    """Say so before a model is loaded; the writer has the last word."""
-    path = Path(output)
-    if path.is_file() and not overwrite:
-        from .errors import OutputError
-
-        raise OutputError(f"{output} exists; pass --overwrite or choose another -o")
-
-
-def _load(settings: RenderSettings) -> Studio:
+def _load(settings: RenderSettings, folder: Path) -> Studio:
     from .studio import Studio
 
-    return Studio.load(
-        settings.model,
-        device=settings.device,
-        dtype=settings.dtype,
-        offline=settings.offline,
-    )
+    return Studio.load(str(folder), device=settings.device, dtype=settings.dtype, offline=True)
 
 
 def _say_plan(
     studio: Studio,
     work: Plan,
     size: tuple[int, int],
-    batch: int,
+    batch_size: int | None,
     output: str,
     report: Report,
 ) -> None:
-    between = work.frames - work.shots
+    batch = studio.suggested_batch_size(size) if batch_size is None else batch_size
+    between, again = work.rendered - work.shots, work.frames - work.rendered
     seconds = studio.estimate_seconds(work, size, batch)
     disk = human(estimate_bytes(Path(output).suffix, size, work.frames))
     report(f"output       {output}, {size[0]}x{size[1]} pixels")
-    report(f"frames       {work.frames}: {work.shots} denoised, {between} in between")
+    back = f", {again} played back" if again else ""
+    report(f"frames       {work.frames}: {work.shots} denoised, {between} in between{back}")
     report(f"U-Net calls  {work.evaluations} on one picture each, up to {2 * batch} at a time")
     report(f"time         about {_clock(seconds)} on {studio.parts.device}")
     report(f"disk         about {disk}")

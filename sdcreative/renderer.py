@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from math import isfinite
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from .core.sampling import Inpainting, denoise, initial_latents
 from .core.timeline import Between, Noise, Shot, Timeline, Trunk
 from .embeddings import Embeddings, remember
 from .errors import RenderError, UsageError
+from .media.image import flatten
 from .models.denoiser import predictor
 from .models.loading import Parts
 from .models.samplers import build_sampler
@@ -83,6 +85,7 @@ class Renderer:
         """
         pending: list[_Prepared | Between] = []
         shots: list[_Prepared] = []
+        index = -1
         for index, frame in enumerate(self.timeline):
             if isinstance(frame, Shot):
                 prepared = self._prepare(frame, index)
@@ -98,6 +101,10 @@ class Renderer:
                 pending.append(frame)
         if pending and isinstance(pending[-1], Between):
             raise RenderError("the last frame of a timeline is a Between; end with a shot")
+        if index + 1 != self.timeline.length:
+            raise RenderError(
+                f"the timeline's length is {self.timeline.length}, but it has {index + 1} frames"
+            )
         if shots:
             yield from self._flush(pending, shots)
 
@@ -106,6 +113,8 @@ class Renderer:
             raise UsageError(f"frame {index}: mask and strength need an image")
         if shot.image is not None and shot.trunk is not None:
             raise UsageError(f"frame {index}: a shot has a trunk or an image, not both")
+        if not isfinite(shot.guidance_scale):
+            raise UsageError(f"frame {index}: guidance_scale is {shot.guidance_scale}")
         if not 0 <= shot.strength <= 1:
             raise UsageError(f"frame {index}: strength is {shot.strength}; give 0 to 1")
         steps = self.timeline.steps
@@ -121,7 +130,13 @@ class Renderer:
         self, pending: Sequence[_Prepared | Between], shots: list[_Prepared]
     ) -> Iterator[Image.Image]:
         """Denoise the shots; decode them and the frames between them up to the last shot."""
-        finished = self._denoise(shots)
+        try:
+            finished = self._denoise(shots)
+        except torch.OutOfMemoryError as error:
+            raise RenderError(
+                f"out of memory with {len(shots)} pictures of {self.size[0]}x{self.size[1]} at a "
+                "time; use a smaller --batch-size or --size"
+            ) from error
         for prepared, row in zip(shots, finished, strict=True):
             if not bool(torch.isfinite(row).all()):
                 raise RenderError(
@@ -157,8 +172,8 @@ class Renderer:
             return picture
         return Image.composite(picture, self._fitted(image), self._fitted(mask, "L"))
 
-    def _fitted(self, image: Image.Image, mode: str = "RGB") -> Image.Image:
-        image = image.convert(mode)
+    def _fitted(self, image: Image.Image, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
+        image = flatten(image, mode)
         if image.size == self.size:
             return image
         return ImageOps.fit(image, self.size, Image.Resampling.LANCZOS)
@@ -260,7 +275,8 @@ class Renderer:
             row = draw_noise(noise.start, shape)
             if noise.end is not None and noise.end != noise.start:
                 row = blend_noise(row, draw_noise(noise.end, shape), noise.t)
-            generator = torch.Generator().manual_seed(noise.start)
+            seed = noise.start if noise.end is None or noise.t < 1 else noise.end
+            generator = torch.Generator().manual_seed(seed)
             torch.randn(shape, generator=generator)
             rows.append(row)
             generators.append(generator)

@@ -5,9 +5,26 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+)
 
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+from .errors import UsageError
+
+
+def _known_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+        raise ValueError(f"{name!r} is no device; choose auto, cpu, mps, cuda or cuda:1")
+    return name
+
+
+Device = Annotated[str, AfterValidator(_known_device)]
 
 
 def parse_size(value: Any) -> tuple[int, int]:
@@ -47,19 +64,37 @@ class Strict(BaseModel):
 class RenderSettings(Strict):
     """What every tool that makes pictures is told."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     model: Annotated[str, Field(min_length=1)] = "emoji"
     """built-in name, folder of a diffusers model, or id on the Hugging Face hub"""
     sampler: str = "DPM++ 2M"
+    """such as Euler a or DPM++ 2M Karras; case, spaces and hyphens do not matter"""
     steps: Annotated[int, Field(ge=1, le=1000)] = 20
+    """sampling steps"""
     size: Size | None = None
     """pixels, or WIDTHxHEIGHT; the model's own if left out"""
     seed: Annotated[int, Field(ge=-1, lt=2**32)] = 0
     """-1 draws one and prints it; torch's CPU generator knows 32 bits"""
     guidance_scale: Annotated[float, Field(ge=0, le=100)] = 7.5
+    """how closely to follow the prompt; 1 switches guidance off"""
     output: Annotated[str, Field(min_length=1)] | None = None
     """file to write; its ending chooses the format"""
     device: Device = "auto"
+    """auto, cpu, mps, cuda or cuda:1"""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """auto is float16 on CUDA and float32 elsewhere"""
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """pictures denoised together; suited to device and size if left out"""
     offline: bool = False
     """never ask the model hub"""
+
+    @field_validator("sampler")
+    @classmethod
+    def _canonical(cls, name: str) -> str:
+        from .models.sampler_names import canonical
+
+        try:
+            return canonical(name)
+        except UsageError as error:
+            raise ValueError(str(error)) from error

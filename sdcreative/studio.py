@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from .core.timeline import Blend, Noise, Shot, Timeline
 from .errors import UsageError
 from .media.replay import there_and_back
 from .models.loading import Parts, load_parts, pick_device, pick_dtype
+from .models.sizes import fit_size
 from .models.sources import fetch, resolve
 from .planning import Plan
 
@@ -95,7 +96,7 @@ class Studio:
         *,
         batch_size: int | None = None,
         on_evaluations: Callable[[int], None] = lambda count: None,
-    ) -> Iterator[Image]:
+    ) -> Generator[Image, None, None]:
         """The pictures of a timeline, in order, made in a thread one batch ahead of their taker.
 
         Memory does not grow with the number of frames. Closing the iterator stops the work.
@@ -112,7 +113,9 @@ class Studio:
         from .renderer import Renderer
 
         size = self.check_size(timeline.size)
-        batch = batch_size or self.batch_size(size)
+        if batch_size is not None and batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size}; give at least 1")
+        batch = self.suggested_batch_size(size) if batch_size is None else batch_size
 
         def make(check: Callable[[], None]) -> Iterator[Image]:
             def on_call(count: int) -> None:
@@ -130,25 +133,16 @@ class Studio:
         Raises:
             UsageError: a side that is no multiple of the model's step; the nearest is named.
         """
-        if size is None:
-            return self.size
-        step = self.parts.downsampling
-        if any(side % step or side < 2 * step for side in size):
-            near = [max(2, round(side / step)) * step for side in size]
-            raise UsageError(
-                f"size {size[0]}x{size[1]}: this model makes multiples of {step}; "
-                f"use {near[0]}x{near[1]}"
-            )
-        return size
+        return fit_size(size, self.parts.sample_size, self.parts.downsampling)
 
-    def batch_size(self, size: tuple[int, int]) -> int:
+    def suggested_batch_size(self, size: tuple[int, int]) -> int:
         """Pictures to denoise together where nobody says: enough to keep the device busy."""
         area = size[0] * size[1] // self.parts.downsampling**2
         budget, most = (2048, 8) if self.parts.device.type == "cpu" else (65536, 64)
         return max(1, min(most, budget // area))
 
     def estimate_seconds(self, plan: Plan, size: tuple[int, int], batch_size: int) -> float:
-        """Seconds that a plan will take here, from one timed U-Net call and one decoding."""
+        """Seconds that a plan will take here, from timed U-Net calls and decodings."""
         import torch
 
         from .core.conditioning import Conditioning, stack
@@ -169,7 +163,11 @@ class Studio:
                 latents = predict(latents, torch.tensor(500), conditioning).float()
                 float(latents.sum())
             seconds.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        decode_latents(self.parts, torch.zeros(1, *shape, device=self.parts.device))
-        decoding = time.perf_counter() - began
-        return plan.evaluations * min(seconds) / rows + plan.frames * decoding
+        pictures = torch.zeros(min(batch_size, plan.rendered), *shape, device=self.parts.device)
+        decoding = []
+        for _ in range(2):
+            began = time.perf_counter()
+            decode_latents(self.parts, pictures)
+            decoding.append(time.perf_counter() - began)
+        denoising = plan.evaluations * min(seconds) / rows
+        return denoising + plan.rendered * min(decoding) / len(pictures)

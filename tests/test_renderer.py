@@ -149,6 +149,7 @@ def test_start_pictures_of_another_size_are_cropped(studio: Studio) -> None:
     ("bad", "words"),
     [
         (replace(shot(), strength=0.5), "need an image"),
+        (replace(shot(), guidance_scale=float("nan")), "guidance_scale is nan"),
         (replace(shot(), mask=Image.new("L", (64, 64))), "need an image"),
         (replace(shot(), image=Image.new("RGB", (64, 64)), strength=1.5), "strength is 1.5"),
         (shot(trunk=Trunk(BEAR, Noise(1), STEPS + 1)), "trunk of 7 steps"),
@@ -170,7 +171,7 @@ def test_sizes_are_multiples_of_the_models_step(studio: Studio) -> None:
 
 
 def test_nan_is_found_and_the_frame_named(studio: Studio) -> None:
-    frames: list[Frame] = [shot(), replace(shot(), guidance_scale=float("inf"))]
+    frames: list[Frame] = [shot(), replace(shot(), guidance_scale=1e38)]
     with pytest.raises(RenderError, match="frame 1"):
         list(studio.render(film(frames)))
 
@@ -214,3 +215,27 @@ def test_ping_pong_doubles_no_frame(studio: Studio) -> None:
     assert (pictures[5] == pictures[1]).all()
     assert all((a != b).any() for a, b in pairwise(pictures))
     assert sum(counts) == 4 * 2 * 2
+
+
+def test_step_noise_is_the_end_seeds_at_the_end(studio: Studio) -> None:
+    walked = replace(shot(), noise=Noise(1, 2, 1.0))
+    [picture] = pixels(studio.render(film([walked], "Euler a")))
+    [plain] = pixels(studio.render(film([shot(seed=2)], "Euler a")))
+    assert np.abs(picture - plain).max() <= 1
+
+
+@pytest.mark.parametrize("length", [0, 1, 3])
+def test_a_wrong_length_is_told(studio: Studio, length: int) -> None:
+    with pytest.raises(RenderError, match=f"length is {length}, but it has 2 frames"):
+        list(studio.render(Timeline(lambda: [shot(), shot()], length, steps=1)))
+
+
+def test_transparent_start_pictures_are_laid_on_white(studio: Studio) -> None:
+    glass = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
+    [picture] = pixels([studio.picture("a bear", image=glass, strength=0.0, steps=1)])
+    assert (picture == 255).all()
+
+
+def test_batches_have_at_least_one_picture(studio: Studio) -> None:
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        studio.render(film([shot()]), batch_size=0)

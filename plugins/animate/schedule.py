@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import accumulate
 
-from sdcreative import SettingError
-from sdcreative.core.timing import Position, positions
+from sdcreative import Position, SettingError, positions
 
 from .settings import MAX_FRAMES, TIMES, AnimateSettings
 
@@ -54,7 +53,8 @@ def schedule(settings: AnimateSettings) -> Schedule:
             # The way back to the first keyframe lasts as long as the others do on average.
             times.append(times[-1] + times[-1] / (segments - 1))
     if not times[-1] <= MAX_FRAMES:
-        raise SettingError(f"a film of over {MAX_FRAMES:,} frames; shorten it or lower 'fps'")
+        key = ["seconds"] if settings.seconds is not None else []
+        raise SettingError(f"a film of over {MAX_FRAMES:,} frames; shorten it or lower 'fps'", *key)
     frames = max(1, round(times[-1])) + (0 if settings.loop else 1)
     easings = tuple(keyframe.ease or settings.ease for keyframe in keyframes[:segments])
     result = Schedule(tuple(times), frames, easings, settings.loop)

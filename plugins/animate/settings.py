@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from sdcreative import RenderSettings, SettingError, Strict, UsageError
-from sdcreative.core.easing import find_easing
+from sdcreative import RenderSettings, SettingError, Strict, UsageError, find_easing
 
 MAX_FRAMES = 1_000_000
 TIMES = ("at", "frame", "duration")

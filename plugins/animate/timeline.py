@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from sdcreative import Between, Blend, Frame, Noise, Shot, Timeline, Trunk
-from sdcreative.core.timing import Position
+from sdcreative import Between, Blend, Frame, Noise, Position, Shot, Timeline, Trunk
 
 from .schedule import schedule
 from .settings import AnimateSettings, Keyframe

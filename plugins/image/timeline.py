@@ -52,6 +52,6 @@ def timeline(settings: ImageSettings) -> Timeline:
 def _read(
     path: str | None, size: tuple[int, int] | None, mode: Literal["RGB", "L"]
 ) -> Image | None:
-    from sdcreative.media.image import read_picture
+    from sdcreative import read_picture
 
     return None if path is None else read_picture(Path(path).expanduser(), size, mode)

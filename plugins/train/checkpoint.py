@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sdcreative.errors import DataError
+from sdcreative import DataError
 
 from .ema import Ema
 

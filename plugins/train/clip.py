@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sdcreative.errors import UsageError
+from sdcreative import UsageError
 from sdcreative.models.building import build_clip, read_tokenizer, save_part, text_half
 
 from .pictures import BACKGROUNDS, Drawing, compose

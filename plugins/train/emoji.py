@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sdcreative.errors import DataError
+from sdcreative import DataError
 
 from .pictures import BACKGROUNDS, Drawing
 

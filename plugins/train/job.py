@@ -15,10 +15,9 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from torch import nn
 
-from sdcreative.errors import DataError, OutputError, UsageError
+from sdcreative import DataError, Job, OutputError, UsageError
 from sdcreative.models.building import read_part, read_scheduler_config, read_tokenizer
 from sdcreative.models.sources import fetch, resolve
-from sdcreative.tools import Job
 
 from .autoencoder import AutoencoderObjective
 from .clip import ClipObjective

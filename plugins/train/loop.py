@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
 
-from sdcreative.errors import DataError
+from sdcreative import DataError
 
 from .checkpoint import drop_later_rows, load_checkpoint, save_checkpoint, uninterrupted
 from .curve import draw_curve

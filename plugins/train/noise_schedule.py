@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdcreative.errors import UsageError
+from sdcreative import UsageError
 from sdcreative.models.building import build_scheduler
 
 from .settings import UnetStage

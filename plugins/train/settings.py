@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from sdcreative.settings import Strict
+from sdcreative import Strict
 
 Channels = Annotated[int, Field(ge=8)]
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sdcreative.errors import UsageError
+from sdcreative import UsageError
 from sdcreative.models.building import build_scheduler, build_unet, save_part
 
 from .noise_schedule import NoiseSchedule, noise_schedule

@@ -33,14 +33,21 @@ def write_tokenizer(captions: Iterable[str], vocabulary: int, context: int, fold
         ]
     )
     learner.decoder = decoders.ByteLevel()
+    letters = _byte_letters()
+    endings = [letter + "</w>" for letter in letters]
+    # Among equally frequent pairs the trainer goes by their numbers, and it would number the
+    # endings in the order of a hash table, another one in every run.
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - 2, end_of_word_suffix="</w>", show_progress=False, min_frequency=2
+        vocab_size=vocabulary - 2,
+        end_of_word_suffix="</w>",
+        show_progress=False,
+        min_frequency=2,
+        special_tokens=endings,
     )
     learner.train_from_iterator(captions, trainer)
     learned = json.loads(learner.to_str())["model"]["merges"]
     pairs = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in learned]
-    letters = _byte_letters()
-    tokens = [*letters, *(letter + "</w>" for letter in letters)]
+    tokens = [*letters, *endings]
     known = set(tokens)
     merges = []
     for left, right in pairs[: vocabulary - len(tokens) - 2]:

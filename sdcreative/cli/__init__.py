@@ -100,6 +100,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         context = error.ctx if isinstance(error, click.UsageError) else None
         where = f" (see '{context.command_path} --help')" if context else ""
         code = _complain(error.format_message() + where, error.exit_code)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a fault of ours or of a plugin, said in one line
+        if "--debug" in leading:
+            traceback.print_exc()
+        reason = (str(error).splitlines() or [""])[0]
+        code = _complain(
+            f"unexpected {type(error).__name__}: {reason}; 'sdcreative --debug ...' shows where", 1
+        )
     except (KeyboardInterrupt, click.Abort):
         code = _complain("stopped by Ctrl-C", INTERRUPTED)
     sys.exit(code)

@@ -61,6 +61,8 @@ def tool_command(tool: Tool) -> click.Command:
     def callback(source: str | tuple[str, ...], **flags: Any) -> None:
         text = source if isinstance(source, str) else " ".join(source)
         if key and not _is_preset(text):
+            if any(one.split("=")[0].strip() == key for one in flags["assignments"]):
+                raise UsageError(f"--set {key}=...: {key} is given by the words already")
             preset = _load(None, tool, flags, {(key,): (text, key.upper())})
             _execute(tool, preset, _file_name(text), flags)
         else:

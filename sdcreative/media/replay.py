@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from PIL import Image
 
 
-def there_and_back(pictures: Iterable[Image.Image]) -> Iterator[Image.Image]:
+def there_and_back(pictures: Iterable[Image.Image]) -> Generator[Image.Image, None, None]:
     """All pictures, then all but the last and the first again, backwards.
 
     N pictures become 2 N - 2, so that a film played in a circle shows none twice in a row. They

@@ -32,6 +32,8 @@ __all__ = ["FilmInfo", "Writer", "count_frames", "open_writer", "probe"]
 class Writer:
     """Takes pictures one by one; encodes each in a thread while the next is being made.
 
+    ``published`` says whether the result has its final name.
+
     As a context manager: a normal end finishes, an exception aborts and leaves nothing. Ctrl-C
     finishes with the pictures added so far, and goes on to the caller.
     """
@@ -45,6 +47,7 @@ class Writer:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._last: Future[None] | None = None
         self._open = True
+        self.published = False
 
     def add(self, picture: Image.Image) -> None:
         """Append a picture of the writer's size; transparent parts become white.
@@ -92,6 +95,23 @@ class Writer:
         """
         if not self._open:
             raise OutputError(f"{self.target}: is closed already")
+        interrupted = False
+        with ThreadPoolExecutor(1, thread_name_prefix="writer") as pool:
+            work = pool.submit(self._finish)
+            while True:
+                try:
+                    found = work.result()
+                    break
+                except KeyboardInterrupt:
+                    # A rendered film is not thrown away by impatience: finish, then stop.
+                    if interrupted:
+                        raise
+                    interrupted = True
+        if interrupted:
+            raise KeyboardInterrupt
+        return found
+
+    def _finish(self) -> int:
         try:
             self._pool.shutdown(wait=True)
             self._settle()
@@ -105,6 +125,7 @@ class Writer:
                     f"holds {found}; try another format"
                 )
             self._sink.publish()
+            self.published = True
         except OSError as error:
             raise write_fault(self.target, error, self._needed()) from error
         finally:

@@ -104,6 +104,13 @@ class DPMSDE(Heun):
             self._init_step_index(timestep)
         return sample / (self._sigma() ** 2 + 1).sqrt()
 
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """As noisy as the picture is at this call, which may be the second one of a step."""
+        if self.step_index is None:
+            noisy: Tensor = super().add_noise(original_samples, noise, timesteps)
+            return noisy
+        return original_samples + noise * self._sigma()
+
     def _sigma(self) -> Tensor:
         """Noise level of the picture that the next U-Net call sees."""
         index: int = self.step_index

@@ -90,7 +90,7 @@ def _in_slices(
     with _tiles(parts, area > TILE_PIXELS if tile is None else tile):
         for portion in (batch[start : start + rows] for start in range(0, len(batch), rows)):
             result = run(portion.to(parts.device, parts.vae.dtype))
-            if _bad_rows(result) and parts.vae.dtype != torch.float32:
+            if parts.vae.dtype != torch.float32 and (_bad_rows(result) or _black(result)):
                 # It stays there: what overflowed once in half precision will again.
                 parts.vae.to(torch.float32)
                 result = run(portion.to(parts.device, torch.float32))
@@ -120,6 +120,11 @@ def _tiles(parts: Parts, wanted: bool) -> Iterator[None]:
     finally:
         vae.disable_tiling()
         vae.tile_sample_min_size, vae.tile_latent_min_size = before
+
+
+def _black(batch: Tensor) -> bool:
+    """Whether any row is black all over, which is what half precision makes of an overflow."""
+    return bool((batch.flatten(1).amax(dim=1) <= -0.99).any())
 
 
 def _bad_rows(batch: Tensor) -> list[int]:

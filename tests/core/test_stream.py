@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -66,3 +68,13 @@ def test_closing_stops_a_thread_between_items() -> None:
     started.wait()
     items.close()
     assert not threads()
+
+
+def test_an_iterator_left_open_does_not_keep_the_process() -> None:
+    script = """
+from itertools import count
+from sdcreative.core.stream import ahead
+items = ahead(lambda check: count(), 2)
+next(items)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)

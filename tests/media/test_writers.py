@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 from sdcreative.errors import DataError, OutputError, UsageError
-from sdcreative.media import output
+from sdcreative.media import output, sinks
 from sdcreative.media.image import read_picture
 from sdcreative.media.output import ensure_space, estimate_bytes
 from sdcreative.media.video import ffmpeg
@@ -488,3 +489,23 @@ def test_noise_stays_under_the_estimate(tmp_path: Path, suffix: str) -> None:
             ramp = numpy.linspace(0, 255, 64)[:, None, None] + numpy.zeros((64, 64, 3))
             writer.add(Image.fromarray(numpy.roll(ramp, number, 0).astype(numpy.uint8)))
     assert (tmp_path / f"a{suffix}").stat().st_size < estimate_bytes(suffix, (64, 64), 8)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_an_interrupt_while_finishing_keeps_the_film(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sinks._FileSink.verify
+
+    def interrupted(self: sinks._FileSink) -> int:
+        _thread.interrupt_main()
+        return whole(self)
+
+    monkeypatch.setattr(sinks._FileSink, "verify", interrupted)
+    path = tmp_path / f"film{suffix}"
+    with pytest.raises(KeyboardInterrupt), open_writer(path, 12, (32, 32)) as writer:
+        for _ in range(3):
+            writer.add(Image.new("RGB", (32, 32)))
+    assert writer.published
+    assert count_frames(path) == 3
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

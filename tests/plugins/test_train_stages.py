@@ -110,6 +110,16 @@ def test_the_tokenizer_reads_any_text(tmp_path: Path) -> None:
     assert len(padded) == 16 and set(padded[1:]) == {len(tokenizer) - 1}
 
 
+def test_the_same_captions_give_the_same_tokenizer(tmp_path: Path) -> None:
+    words = np.random.default_rng(0).integers(97, 123, (300, 6), dtype=np.uint8)
+    captions = [bytes(word).decode() for word in words]
+    written = []
+    for run in range(4):
+        write_tokenizer(captions, 700, 16, tmp_path / str(run))
+        written.append((tmp_path / str(run) / "merges.txt").read_bytes())
+    assert len(set(written)) == 1 and len(written[0].splitlines()) == 1 + 700 - 514
+
+
 @pytest.mark.parametrize("captions", [["a"], ["é"], ["one word", "another thing"]])
 def test_tokenizers_of_tiny_caption_sets_work(tmp_path: Path, captions: list[str]) -> None:
     write_tokenizer(captions, 2048, 8, tmp_path)

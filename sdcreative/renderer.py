@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import isfinite
@@ -76,7 +76,7 @@ class Renderer:
         self._encoded: OrderedDict[int, tuple[Image.Image, Tensor]] = OrderedDict()
         self._before: Tensor | None = None
 
-    def pictures(self) -> Iterator[Image.Image]:
+    def pictures(self) -> Generator[Image.Image, None, None]:
         """One picture per frame, in order; the next batch is not begun before it is asked for.
 
         Raises:

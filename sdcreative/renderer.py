@@ -9,7 +9,6 @@ from itertools import groupby
 from math import isfinite
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -25,7 +24,7 @@ from .models.denoiser import predictor
 from .models.loading import Parts
 from .models.samplers import build_sampler
 from .models.scheduling import Flight
-from .models.vae import decode_latents, encode_pictures
+from .models.vae import decode_latents, encode_pictures, to_pictures, to_pixels
 
 REMEMBERED_TRUNKS, REMEMBERED_PICTURES = 4, 4
 
@@ -286,22 +285,12 @@ class Renderer:
         """Latents (1, C, h, w); the image is kept beside them so that its id stays its own."""
 
         def make() -> tuple[Image.Image, Tensor]:
-            array = np.asarray(self._fitted(image), dtype=np.float32) / 127.5 - 1
-            pixels = torch.from_numpy(array).permute(2, 0, 1)[None].to(self.device)
+            pixels = to_pixels([self._fitted(image)]).to(self.device)
             return image, encode_pictures(self.parts, pixels)
 
         return remember(self._encoded, id(image), REMEMBERED_PICTURES, make)[1]
 
     def _repainted(self, masks: Sequence[Image.Image]) -> Tensor:
         """(N, 1, h, w): 1 wherever any pixel below is to be painted anew."""
-        fitted = [self._fitted(mask, "L") for mask in masks]
-        array = np.stack([np.asarray(mask, dtype=np.float32) for mask in fitted]) / 255
-        pixels = torch.from_numpy(array)[:, None].to(self.device)
-        return torch.nn.functional.max_pool2d(pixels, self.parts.downsampling)
-
-
-def to_pictures(pixels: Tensor) -> list[Image.Image]:
-    """Pictures of (N, 3, H, W) in [-1, 1]."""
-    scaled = (pixels.float() / 2 + 0.5).clamp(0, 1)
-    array = (scaled * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(each) for each in array]
+        pixels = to_pixels([self._fitted(mask, "L") for mask in masks]).to(self.device)
+        return torch.nn.functional.max_pool2d(pixels / 2 + 0.5, self.parts.downsampling)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..errors import RenderError
@@ -131,3 +133,17 @@ def _bad_rows(batch: Tensor) -> list[int]:
     """Rows that hold NaN or infinity."""
     finite = torch.isfinite(batch).flatten(1).all(dim=1)
     return [row for row, good in enumerate(finite.tolist()) if not good]
+
+
+def to_pixels(pictures: Sequence[Image.Image]) -> Tensor:
+    """(N, C, H, W) in [-1, 1], float32, of pictures of one size and mode; C is 3 for RGB."""
+    rows = [np.array(picture, dtype=np.float32) for picture in pictures]
+    array = np.stack([row if row.ndim == 3 else row[..., None] for row in rows])
+    return torch.from_numpy(array).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def to_pictures(pixels: Tensor) -> list[Image.Image]:
+    """Pictures of (N, 3, H, W) in [-1, 1]."""
+    scaled = (pixels.float() / 2 + 0.5).clamp(0, 1)
+    array = (scaled * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(each) for each in array]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from sdcreative import Studio
@@ -11,3 +13,9 @@ from sdcreative import Studio
 def studio() -> Studio:
     """The built-in model on the CPU, in float32."""
     return Studio.load("emoji", device="cpu")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> None:
+    """Shells start background jobs deaf to Ctrl-C, and children inherit that; tests press it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -473,7 +473,7 @@ def test_bundled_presets_are_found_by_name() -> None:
     ("text", "path", "value"),
     [
         ("steps=3", ("steps",), 3),
-        ("sampler=no", ("sampler",), "no"),
+        ("output=no", ("output",), "no"),
         ("keyframes.1.prompt=pear", ("keyframes", 1, "prompt"), "pear"),
         ("keyframes.0.prompt=*a* bear: brown #1", ("keyframes", 0, "prompt"), "*a* bear: brown #1"),
         ("prompts.60=x=y", ("prompts", 60), "x=y"),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from sdcreative import Position, SettingError, positions
 
-from .settings import MAX_FRAMES, TIMES, AnimateSettings
+if TYPE_CHECKING:
+    from .settings import AnimateSettings
 
+MAX_FRAMES = 1_000_000
+TIMES = ("at", "frame", "duration")
 SECONDS_PER_SEGMENT = 2.0
 
 

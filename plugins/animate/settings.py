@@ -8,8 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 
 from sdcreative import RenderSettings, SettingError, Strict, UsageError, find_easing
 
-MAX_FRAMES = 1_000_000
-TIMES = ("at", "frame", "duration")
+from .schedule import MAX_FRAMES, TIMES, schedule
 
 KeyPath = tuple[str | int, ...]
 
@@ -128,8 +127,6 @@ class AnimateSettings(RenderSettings):
             raise SettingError("'loop' and 'ping_pong' exclude each other", "ping_pong")
         if self.frames is not None and self.seconds is not None:
             raise SettingError("give 'frames' or 'seconds', not both", "seconds")
-        from .schedule import schedule
-
         try:
             schedule(self)
         except UsageError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UsageError
 from .checks import check_config, check_index, compare_shapes, find_weights, read_json
+from .sizes import native_size
 
 if TYPE_CHECKING:
     import torch
@@ -135,7 +136,7 @@ def load_parts(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Par
     tokenizer = _load_tokenizer(folder / "tokenizer", text_encoder.config.vocab_size)
     for part, module in empty.items():
         _fill(part, module, find_weights(folder, part), device, dtype)
-    downsampling = 2 ** (len(vae.config.block_out_channels) - 1)
+    side, downsampling = native_size(folder)
     return Parts(
         vae=vae,
         unet=unet,
@@ -145,7 +146,7 @@ def load_parts(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Par
         prediction_type=prediction,
         latent_channels=vae.config.latent_channels,
         downsampling=downsampling,
-        sample_size=int(unet.config.sample_size or 64) * downsampling,
+        sample_size=side,
         context=min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings),
         device=device,
         dtype=dtype,

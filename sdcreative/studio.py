@@ -11,7 +11,8 @@ from .core.stream import ahead
 from .core.timeline import Blend, Noise, Shot, Timeline
 from .errors import UsageError
 from .media.replay import there_and_back
-from .models.loading import Parts, load_parts, pick_device, pick_dtype
+from .models.loading import Parts, load_parts
+from .models.placement import pick_device, pick_dtype
 from .models.sizes import fit_size
 from .models.sources import fetch, resolve
 from .planning import Plan

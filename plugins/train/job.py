@@ -17,6 +17,7 @@ from torch import nn
 
 from sdcreative import DataError, Job, OutputError, UsageError
 from sdcreative.models.building import read_part, read_scheduler_config, read_tokenizer
+from sdcreative.models.placement import cpu_has_bfloat16
 from sdcreative.models.sources import fetch, resolve
 
 from .autoencoder import AutoencoderObjective
@@ -183,11 +184,11 @@ def _say_nothing(line: str) -> None:
 def _accelerator(settings: TrainSettings, report: Callable[[str], None]) -> Accelerator:
     precision = settings.precision
     cuda = settings.device == "auto" and torch.cuda.is_available()
-    if precision != "no" and not cuda:
-        report(f"precision {precision} pays on a CUDA GPU only; computing in float32")
-        precision = "no"
-    elif precision == "bf16" and not torch.cuda.is_bf16_supported():
+    if cuda and precision == "bf16" and not torch.cuda.is_bf16_supported():
         report("this GPU has no bf16; computing in float32 (or set precision: fp16)")
+        precision = "no"
+    elif not cuda and (precision == "fp16" or (precision == "bf16" and not cpu_has_bfloat16())):
+        report(f"precision {precision} does not pay on this CPU; computing in float32")
         precision = "no"
     return Accelerator(mixed_precision=precision, cpu=settings.device == "cpu")
 

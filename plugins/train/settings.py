@@ -124,7 +124,7 @@ class TrainSettings(Strict):
     hold_out_every: Annotated[int, Field(ge=0)] = 50
     """one in so many pictures is only measured on; 0: none"""
     precision: Literal["no", "fp16", "bf16"] = "no"
-    """of the computations on a GPU; a CPU always takes float32"""
+    """of the computations; a CPU takes bf16 where it has instructions for it, else float32"""
     device: Literal["auto", "cpu"] = "auto"
     start_from: str | None = None
     """folder of a model, built-in name or hub id; each stage goes on from its part, in the shape

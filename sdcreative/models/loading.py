@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError, UsageError
+from ..errors import ModelError
 from .checks import check_config, check_index, compare_shapes, find_weights, read_json
 from .sizes import native_size
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import torch
 
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-DTYPES = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,45 +55,6 @@ def quiet() -> None:
     """
     for library in ("TRANSFORMERS", "DIFFUSERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """A device by name; "auto" takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        UsageError: not on this machine, or not a device's name.
-    """
-    import torch
-
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if name == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "mps", "cuda") or (number and not number.isdecimal()):
-        raise UsageError(f"device {name!r} is not one of auto, cpu, mps, cuda, cuda:0, cuda:1, …")
-    count = {"cpu": 1, "mps": int(mps), "cuda": torch.cuda.device_count() if cuda else 0}[kind]
-    if int(number or 0) >= count:
-        having = f"there are {count}" if count else f"this machine has no {kind}"
-        raise UsageError(f"device {name!r} is not available: {having}; use auto or cpu")
-    return torch.device(name)
-
-
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """A floating-point type by name; "auto" takes float16 on CUDA and float32 elsewhere.
-
-    Raises:
-        UsageError: unknown, or half precision on a CPU, where it is hundreds of times slower.
-    """
-    import torch
-
-    if name == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    if name not in DTYPES:
-        raise UsageError(f"dtype {name!r} is not one of auto, {', '.join(DTYPES)}")
-    if device.type == "cpu" and name != "float32":
-        raise UsageError(f"dtype {name} is not usable on the CPU; use float32 (or auto)")
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
 
 
 def load_parts(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Parts:

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sdcreative.errors import ModelError, UsageError
-from sdcreative.models.loading import Parts, load_parts, pick_device, pick_dtype
+from sdcreative.errors import ModelError
+from sdcreative.models.loading import Parts, load_parts
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"
@@ -300,26 +300,3 @@ def test_every_fault_has_its_own_line(
 def test_loading_says_nothing(tiny_checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load(tiny_checkpoint)
     assert capfd.readouterr() == ("", "")
-
-
-def test_devices() -> None:
-    assert pick_device("cpu") == CPU
-    assert pick_device("auto").type in ("cuda", "mps", "cpu")
-    for wrong in ("gpu", "cuda:x", "CPU", ""):
-        with pytest.raises(UsageError, match="is not one of auto, cpu"):
-            pick_device(wrong)
-    with pytest.raises(UsageError, match="is not available"):
-        pick_device("cuda:99")
-
-
-def test_dtypes() -> None:
-    cuda = torch.device("cuda")
-    assert pick_dtype("auto", CPU) is torch.float32
-    assert pick_dtype("auto", torch.device("mps")) is torch.float32
-    assert pick_dtype("auto", cuda) is torch.float16
-    assert pick_dtype("bfloat16", cuda) is torch.bfloat16
-    for half in ("float16", "bfloat16"):
-        with pytest.raises(UsageError, match="not usable on the CPU"):
-            pick_dtype(half, CPU)
-    with pytest.raises(UsageError, match="is not one of auto, float32"):
-        pick_dtype("fp16", cuda)

@@ -18,10 +18,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "find_easing": ".core.easing",
+    "Arc": ".core.timeline",
     "Between": ".core.timeline",
     "Blend": ".core.timeline",
+    "Curve": ".core.timeline",
     "Frame": ".core.timeline",
+    "Mixture": ".core.timeline",
     "Noise": ".core.timeline",
+    "Retiming": ".core.timeline",
     "Shot": ".core.timeline",
     "Timeline": ".core.timeline",
     "Trunk": ".core.timeline",
@@ -49,7 +53,19 @@ __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from .core.easing import find_easing
-    from .core.timeline import Between, Blend, Frame, Noise, Shot, Timeline, Trunk
+    from .core.timeline import (
+        Arc,
+        Between,
+        Blend,
+        Curve,
+        Frame,
+        Mixture,
+        Noise,
+        Retiming,
+        Shot,
+        Timeline,
+        Trunk,
+    )
     from .core.timing import Position, positions
     from .errors import (
         DataError,

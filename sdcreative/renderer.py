@@ -14,9 +14,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from .core.conditioning import Conditioning
-from .core.noise import blend_noise, draw_noise
+from .core.noise import blend_noise, draw_noise, mix_noise
 from .core.sampling import Inpainting, denoise, initial_latents
-from .core.timeline import Between, Noise, Shot, Timeline, Trunk
+from .core.timeline import Between, Mixture, Noise, Shot, Timeline, Trunk
 from .embeddings import Embeddings, remember
 from .errors import RenderError, UsageError
 from .media.image import flatten
@@ -212,7 +212,7 @@ class Renderer:
             chain[trunk.steps] = self._advance(flight, [row], at, trunk.steps)
         return chain[trunk.steps].take([0])
 
-    def _from_noise(self, wanted: Sequence[Noise]) -> Flight:
+    def _from_noise(self, wanted: Sequence[Noise | Mixture]) -> Flight:
         noise, generators = self._noise(wanted)
         sampler = self._sampler()
         return Flight(initial_latents(sampler, noise, None, 0), sampler, generators)
@@ -264,17 +264,22 @@ class Renderer:
             )
         return replace(flight, latents=latents)
 
-    def _noise(self, wanted: Sequence[Noise]) -> tuple[Tensor, tuple[torch.Generator, ...]]:
+    def _noise(
+        self, wanted: Sequence[Noise | Mixture]
+    ) -> tuple[Tensor, tuple[torch.Generator, ...]]:
         """Initial noise (N, C, h, w), and generators that go on where its drawing ended."""
         width, height = self.size
         factor = self.parts.downsampling
         shape = (self.parts.latent_channels, height // factor, width // factor)
         rows, generators = [], []
         for noise in wanted:
-            row = draw_noise(noise.start, shape)
-            if noise.end is not None and noise.end != noise.start:
-                row = blend_noise(row, draw_noise(noise.end, shape), noise.t)
-            seed = noise.start if noise.end is None or noise.t < 1 else noise.end
+            if isinstance(noise, Mixture):
+                seed, row = noise.terms[0][0], mix_noise(noise.terms, shape)
+            else:
+                seed, row = noise.start, draw_noise(noise.start, shape)
+                if noise.end is not None and noise.end != noise.start:
+                    row = blend_noise(row, draw_noise(noise.end, shape), noise.t)
+                    seed = noise.start if noise.t < 1 else noise.end
             generator = torch.Generator().manual_seed(seed)
             torch.randn(shape, generator=generator)
             rows.append(row)

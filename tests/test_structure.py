@@ -14,7 +14,12 @@ MODULES = {
     for path in (ROOT / "sdcreative").rglob("*.py")
 }
 # What a plugin may import; the modules are for those that train or convert models.
-PUBLIC = {"sdcreative", "sdcreative.models.building", "sdcreative.models.sources"}
+PUBLIC = {
+    "sdcreative",
+    "sdcreative.models.building",
+    "sdcreative.models.placement",
+    "sdcreative.models.sources",
+}
 PLUGIN_FILES = sorted((ROOT / "plugins").rglob("*.py"))
 
 # Room -> the rooms it may import from; a room is a module or a subpackage of sdcreative.

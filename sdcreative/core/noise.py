@@ -60,3 +60,30 @@ def blend_noise(a: Tensor, b: Tensor, t: float) -> Tensor:
             "draw both for the same size"
         )
     return slerp(a.flatten(), b.flatten(), t).reshape(a.shape)
+
+
+def mix_noise(terms: Sequence[tuple[int, float]], shape: Sequence[int]) -> Tensor:
+    """Sum of the noises of several seeds: standard normal again where the weights allow it.
+
+    Args:
+        terms: (seed, weight) pairs, each seed once; the squares of the weights add up to 1.
+        shape: (C, H, W) of the latents.
+
+    Returns:
+        float32 on the CPU, of that shape; for one seed of weight 1 its own noise, bit for bit.
+
+    Raises:
+        UsageError: no terms, a seed given twice, or weights whose squares do not add up to 1.
+    """
+    seeds = [seed for seed, _ in terms]
+    if len(set(seeds)) < len(seeds):
+        raise UsageError(f"noise is mixed of the seeds {seeds}; give each of them once")
+    variance = sum(weight**2 for _, weight in terms)
+    if not abs(variance - 1) < 1e-6:
+        raise UsageError(
+            f"noise is mixed with weights whose squares add up to {variance}; scale them to 1"
+        )
+    mixed = torch.zeros(tuple(shape), dtype=torch.float64)
+    for seed, weight in terms:
+        mixed += weight * draw_noise(seed, shape).double()
+    return mixed.float()

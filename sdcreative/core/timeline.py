@@ -5,14 +5,30 @@ A picture plugin yields a timeline and never touches a model; the runtime turns 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Method = Literal["slerp", "lerp"]
+Centre = Literal["zero", "empty", "negative"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a path does beyond the two prompts it lies between, to pass them without a corner.
+
+    Attributes:
+        before: the prompt before ``start``; None where the path begins at ``start``.
+        after: the prompt after ``end``; None where the path ends at ``end``.
+        spans: how long the ways before -> start, start -> end and end -> after last, in any unit.
+    """
+
+    before: str | None = None
+    after: str | None = None
+    spans: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -24,12 +40,17 @@ class Blend:
         end: the prompt at t = 1; None for a single prompt.
         t: position on the path, in [0, 1].
         method: slerp (per token) or lerp.
+        centre: the point that slerp turns around: the origin, the embeddings of the empty prompt,
+            or those of the shot's negative prompt.
+        curve: what makes the path smooth at its ends; None for the shortest way.
     """
 
     start: str
     end: str | None = None
     t: float = 0.0
     method: Method = "slerp"
+    centre: Centre = "zero"
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +69,21 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Mixture:
+    """Initial noise that is a sum of the noises of several seeds.
+
+    Noises of different seeds are independent, so a sum whose weights have squares that add up to
+    1 is standard normal noise again: circles, walks and splines of noise are paths on the unit
+    sphere of such weights.
+
+    Attributes:
+        terms: (seed, weight) pairs, each seed once; the squares of the weights add up to 1.
+    """
+
+    terms: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
 class Trunk:
     """The first steps of denoising, done once for all shots whose trunks are equal.
 
@@ -56,7 +92,7 @@ class Trunk:
     """
 
     prompt: Blend
-    noise: Noise
+    noise: Noise | Mixture
     steps: int
     negative: Blend = Blend("")
     guidance_scale: float = 7.5
@@ -78,7 +114,7 @@ class Shot:
     """
 
     prompt: Blend
-    noise: Noise
+    noise: Noise | Mixture
     negative: Blend = Blend("")
     guidance_scale: float = 7.5
     trunk: Trunk | None = None
@@ -102,6 +138,44 @@ Frame = Shot | Between
 
 
 @dataclass(frozen=True)
+class Retiming:
+    """How a timeline is made anew so that its frames lie at equal visual steps.
+
+    The path is split into segments that keep their ends. The runtime renders a coarse probe of
+    it, measures how far neighbouring pictures are apart, and asks for the timeline once more.
+
+    Attributes:
+        segments: number of segments, at least 1.
+        shot: (segment, t) -> what the path shows there, t in [0, 1], before any easing.
+        timeline: (arcs) -> the timeline to render, given the arc length of every segment.
+        metric: name of the distance between two pictures.
+        probes: pictures of the probe in every segment, its ends included; at least 3.
+        steps: sampling steps of the probe.
+    """
+
+    segments: int
+    shot: Callable[[int, float], Shot]
+    timeline: Callable[[Sequence[Arc]], Timeline]
+    metric: str = "latent"
+    probes: int = 17
+    steps: int = 8
+
+
+class Arc(Protocol):
+    """Arc length along one segment."""
+
+    @property
+    def length(self) -> float:
+        """Sum of the distances between neighbours; at least 0, in the metric's own unit."""
+
+    def at(self, share: float) -> float:
+        """The t in [0, 1] by which the share in [0, 1] of the length is covered.
+
+        0 at 0, 1 at 1, never decreasing.
+        """
+
+
+@dataclass(frozen=True)
 class Timeline:
     """Frames in order, and what they have in common.
 
@@ -116,6 +190,8 @@ class Timeline:
         columns: tile all pictures into one sheet of so many columns; None for a film.
         ping_pong: play the frames back again after the last, without doubling either end; they
             are not rendered twice.
+        retiming: how to place the frames at equal visual steps; the frames are then those of the
+            film without it, equal in number. None leaves them where they are.
     """
 
     frames: Callable[[], Iterable[Frame]]
@@ -126,6 +202,7 @@ class Timeline:
     fps: float = 12.0
     columns: int | None = None
     ping_pong: bool = False
+    retiming: Retiming | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         return iter(self.frames())

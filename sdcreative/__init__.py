@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "find_easing": ".core.easing",
+    "Schedule": ".core.schedules",
+    "parse_schedule": ".core.schedules",
     "Arc": ".core.timeline",
     "Between": ".core.timeline",
     "Blend": ".core.timeline",
@@ -31,6 +33,11 @@ _HOMES = {
     "Trunk": ".core.timeline",
     "Position": ".core.timing",
     "positions": ".core.timing",
+    "seed_arc": ".core.walks",
+    "seed_circle": ".core.walks",
+    "seed_curve": ".core.walks",
+    "seed_orbit": ".core.walks",
+    "seed_wander": ".core.wandering",
     "DataError": ".errors",
     "ModelError": ".errors",
     "OutputError": ".errors",
@@ -41,6 +48,9 @@ _HOMES = {
     "UsageError": ".errors",
     "hookimpl": ".hookspecs",
     "read_picture": ".media.image",
+    "open_writer": ".media.writers",
+    "check_metric": ".metrics",
+    "find_metric": ".metrics",
     "SettingError": ".presets.faults",
     "RenderSettings": ".settings",
     "Strict": ".settings",
@@ -53,6 +63,7 @@ __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from .core.easing import find_easing
+    from .core.schedules import Schedule, parse_schedule
     from .core.timeline import (
         Arc,
         Between,
@@ -67,6 +78,8 @@ if TYPE_CHECKING:
         Trunk,
     )
     from .core.timing import Position, positions
+    from .core.walks import seed_arc, seed_circle, seed_curve, seed_orbit
+    from .core.wandering import seed_wander
     from .errors import (
         DataError,
         ModelError,
@@ -79,6 +92,8 @@ if TYPE_CHECKING:
     )
     from .hookspecs import hookimpl
     from .media.image import read_picture
+    from .media.writers import open_writer
+    from .metrics import check_metric, find_metric
     from .presets.faults import SettingError
     from .settings import RenderSettings, Strict
     from .studio import Studio

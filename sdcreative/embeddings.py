@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from .core.conditioning import Conditioning, align, blend, pad, stack
+from .core.conditioning import Conditioning, Neighbours, align, blend, fit, pad, stack
 from .core.sampling import Guidance
 from .core.timeline import Blend
 from .models.loading import Parts
@@ -31,22 +31,43 @@ class Embeddings:
         """Embeddings (1, T, W) of a prompt."""
         return remember(self._known, prompt, REMEMBERED, lambda: encode(self.parts, [prompt])[0])
 
-    def blend(self, wanted: Blend) -> Conditioning:
-        """The point on the path between two prompts; only what differs is moved."""
+    def blend(self, wanted: Blend, negative: Conditioning | None = None) -> Conditioning:
+        """The point on the path between two prompts; only what differs is moved.
+
+        Args:
+            wanted: the path, and where on it.
+            negative: the centre of a path that turns around the negative prompt; the empty
+                prompt takes its place where there is none, as for that prompt's own path.
+        """
         start = self.of(wanted.start)
         if wanted.end is None or wanted.end == wanted.start:
             return start
-        a, b = align(start, self.of(wanted.end), self.of(""))
-        return blend(a, b, wanted.t, wanted.method)
+        empty = self.of("")
+        a, b = align(start, self.of(wanted.end), empty)
+        tokens = a.embeddings.shape[1]
+
+        def beside(prompt: str | None) -> Conditioning | None:
+            return None if prompt is None else fit(self.of(prompt), tokens, empty)
+
+        centre = None
+        if wanted.method == "slerp" and wanted.centre != "zero":
+            around = negative if wanted.centre == "negative" else None
+            centre = fit(around or empty, tokens, empty)
+        neighbours = None
+        if curve := wanted.curve:
+            neighbours = Neighbours(beside(curve.before), beside(curve.after), curve.spans)
+        return blend(a, b, wanted.t, wanted.method, centre=centre, neighbours=neighbours)
 
     def pair(
         self, prompt: Blend, negative: Blend, guidance_scale: float
     ) -> tuple[Conditioning, Conditioning | None]:
         """Conditional and unconditional part, equally long; no second one without guidance."""
-        conditional = self.blend(prompt)
-        if guidance_scale == 1:
+        turns_around_it = prompt.end is not None and prompt.centre == "negative"
+        free = self.blend(negative) if guidance_scale != 1 or turns_around_it else None
+        conditional = self.blend(prompt, free)
+        if guidance_scale == 1 or free is None:
             return conditional, None
-        return align(conditional, self.blend(negative), self.of(""))
+        return align(conditional, free, self.of(""))
 
     def guidance(self, rows: Sequence[tuple[Conditioning, Conditioning | None, float]]) -> Guidance:
         """Guidance of a batch, from (conditional, unconditional, scale) of every row."""

@@ -51,3 +51,10 @@ def sdcreative_samplers() -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:  
 @hookspec
 def sdcreative_easings() -> Mapping[str, Callable[[float], float]]:  # type: ignore[empty-body]
     """Easing name to function on [0, 1]; it takes 0 to 0 and 1 to 1."""
+
+
+@hookspec
+def sdcreative_metrics() -> Mapping[str, Callable[[Any], Any]]:  # type: ignore[empty-body]
+    """Distance's name to factory: a Studio, or None where no model is at hand, in; out a function
+    of N pictures of one size that gives the N - 1 distances of neighbours, each at least 0.
+    """

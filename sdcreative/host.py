@@ -195,6 +195,7 @@ class Host:
             commands=self._ask(report, "sdcreative_commands", read_commands) or {},
             samplers=self._ask(report, "sdcreative_samplers", read_functions) or {},
             easings=self._ask(report, "sdcreative_easings", read_functions) or {},
+            metrics=self._ask(report, "sdcreative_metrics", read_functions) or {},
         )
         summaries = self._ask(report, "sdcreative_summaries", read_texts)
         if report.error is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .core.timeline import Shot, Timeline, Trunk
@@ -17,16 +18,24 @@ class Plan:
         rendered: those that are made; the others are played back.
         shots: those that are denoised; the rest of the rendered lies between two of them.
         evaluations: U-Net evaluations of one picture; guidance takes two for every step.
+        probes: pictures that are made first, to place the frames at equal visual steps.
+        probing: U-Net evaluations for these.
     """
 
     frames: int
     rendered: int
     shots: int
     evaluations: int
+    probes: int = 0
+    probing: int = 0
 
 
-def plan(timeline: Timeline) -> Plan:
+def plan(timeline: Timeline, composes: Callable[[int], bool] = lambda index: True) -> Plan:
     """Walk a timeline once.
+
+    Args:
+        timeline: what to render.
+        composes: whether a frame has to be made, by its index; others cost nothing.
 
     Raises:
         UsageError: a sampler that does not exist, or steps that it cannot take.
@@ -36,8 +45,8 @@ def plan(timeline: Timeline) -> Plan:
     total = sampler.unet_calls(timeline.steps)
     shots = evaluations = grown = 0
     trunk: Trunk | None = None
-    for frame in timeline:
-        if not isinstance(frame, Shot):
+    for index, frame in enumerate(timeline):
+        if not isinstance(frame, Shot) or not composes(index):
             continue
         shots += 1
         start = timeline.steps - round(timeline.steps * frame.strength)
@@ -50,7 +59,12 @@ def plan(timeline: Timeline) -> Plan:
             grown = max(grown, longer)
         rest = max(0, total - sampler.calls * start)
         evaluations += rest * _passes(frame.guidance_scale)
-    return Plan(len(timeline), timeline.length, shots, evaluations)
+    probes = probing = 0
+    if (retiming := timeline.retiming) is not None:
+        probes = retiming.segments * retiming.probes
+        scale = retiming.shot(0, 0.0).guidance_scale
+        probing = probes * sampler.unet_calls(retiming.steps) * _passes(scale)
+    return Plan(len(timeline), timeline.length, shots, evaluations, probes, probing)
 
 
 def _passes(guidance_scale: float) -> int:

@@ -1,22 +1,38 @@
-"""A picture tool's settings to a finished file: plan, model, pictures, writer, report."""
+"""A picture tool's settings to a finished file: plan, run folder, model, pictures, writer."""
 
 from __future__ import annotations
 
 import os
 import random
-import sys
-from contextlib import AbstractContextManager, closing
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .core.timeline import Timeline
-from .errors import UsageError
-from .media.output import estimate_bytes, human
+from PIL.Image import Image
+
+from .core.timeline import Retiming, Timeline
+from .errors import SdcreativeError, UsageError
+from .estimate import say_plan
+from .media.replay import there_and_back
 from .media.writers import Writer, open_writer
+from .models.digests import model_digest
+from .models.placement import pick_device, pick_dtype
 from .models.sizes import fit_size, native_size
 from .models.sources import fetch, resolve
-from .planning import Plan, plan
-from .settings import RenderSettings
+from .planning import plan
+from .progress import Bar
+from .provenance import tags
+from .retiming import RetimingReport, retime
+from .runs.home import home
+from .runs.kept import Kept, KeptFrames
+from .runs.keys import frame_keys
+from .runs.manifest import Manifest
+from .runs.run import Run, run_arcs, run_id, versions
+from .settings import PLACES, RenderSettings
 from .tools import PictureTool, Report
 
 if TYPE_CHECKING:
@@ -31,6 +47,9 @@ def produce(
     overwrite: bool,
     dry_run: bool,
     report: Report,
+    keep: bool = True,
+    metadata: bool = True,
+    studios: Studios | None = None,
 ) -> Path | None:
     """Render the timeline that a tool makes of its settings.
 
@@ -41,6 +60,9 @@ def produce(
         overwrite: whether an existing output may be replaced.
         dry_run: only say what it would take.
         report: prints a line.
+        keep: keep every finished frame in a run folder, and take those that are there.
+        metadata: write the settings into the output.
+        studios: has the model of the last job, and keeps this one's.
 
     Returns:
         The output, or None for a dry run.
@@ -53,123 +75,215 @@ def produce(
         settings = settings.model_copy(update={"seed": random.SystemRandom().randrange(2**32)})
         report(f"seed {settings.seed}")
     timeline = tool.timeline(settings)
-    work = plan(timeline)
-    if work.frames == 0:
+    if len(timeline) == 0:
         raise UsageError(f"{tool.name}: these settings give no frames")
     output = os.path.expanduser(settings.output or f"{default_name}{tool.suffix}")
     folder = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
     size = fit_size(timeline.size, *native_size(folder))
-    writer = open_writer(
-        output,
-        timeline.fps,
+    job = _Production(
+        tool,
+        settings,
+        default_name,
+        timeline,
+        folder,
         size,
-        overwrite=overwrite or dry_run,
-        columns=timeline.columns,
-        length=work.frames,
+        output,
+        report,
+        metadata,
+        studios or Studios(),
     )
     if dry_run:
-        writer.abort()
-        _say_plan(_load(settings, folder), work, size, settings.batch_size, output, report)
+        job.writer(overwrite=True).abort()
+        say_plan(job.studio, plan(timeline), size, settings.batch_size, output, report)
         return None
-    _write(writer, output, settings, folder, timeline, work, report)
-    frames = f"{work.frames} frame{'s' if work.frames > 1 else ''}"
-    report(f"{output}: {frames} of {size[0]}x{size[1]}, seed {settings.seed}")
+    if keep:
+        job.render_and_keep(overwrite)
+    else:
+        job.render(overwrite)
     return Path(output)
 
 
-def _write(
-    writer: Writer,
-    output: str,
-    settings: RenderSettings,
-    folder: Path,
-    timeline: Timeline,
-    work: Plan,
-    report: Report,
-) -> None:
-    made = 0
-    try:
-        with writer, _Bar(work) as bar:
-            studio = _load(settings, folder)
-            rendering = studio.render(
-                timeline, batch_size=settings.batch_size, on_evaluations=bar.advance
-            )
-            with closing(rendering) as pictures:
+class Studios:
+    """The model that was loaded last, for jobs that come one after another."""
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[str, str, str], Studio] | None = None
+
+    def load(self, folder: Path, device: str, dtype: str) -> Studio:
+        """A model from a folder; the one before it is let go first."""
+        from .studio import Studio
+
+        wanted = (str(folder), device, dtype)
+        if self._last is None or self._last[0] != wanted:
+            self._last = None
+            studio = Studio.load(wanted[0], device=device, dtype=dtype, offline=True)
+            self._last = wanted, studio
+        return self._last[1]
+
+
+@dataclass(frozen=True)
+class _Production:
+    tool: PictureTool
+    settings: RenderSettings
+    name: str
+    timeline: Timeline
+    folder: Path
+    size: tuple[int, int]
+    output: str
+    report: Report
+    metadata: bool
+    studios: Studios
+
+    @property
+    def studio(self) -> Studio:
+        """The model, loaded when it is first needed; a film that is only encoded needs none."""
+        return self.studios.load(self.folder, self.settings.device, self.settings.dtype)
+
+    @cached_property
+    def digest(self) -> str:
+        return model_digest(self.folder, home() / "models.json")
+
+    def writer(self, overwrite: bool) -> Writer:
+        described = None
+        if self.metadata:
+            described = tags(self.tool.name, self.settings, self.timeline, self.size, self.digest)
+        return open_writer(
+            self.output,
+            self.timeline.fps,
+            self.size,
+            overwrite=overwrite,
+            columns=self.timeline.columns,
+            length=len(self.timeline),
+            metadata=described,
+        )
+
+    def render(self, overwrite: bool) -> None:
+        """Render all, and keep nothing but the output."""
+        writer = self.writer(overwrite)
+        try:
+            timeline = self.timeline
+            if timeline.retiming is not None:
+                timeline, _ = self._measured(timeline, lambda probe: Kept())
+            self._write(writer, timeline, Kept())
+        finally:
+            writer.abort()
+
+    def render_and_keep(self, overwrite: bool) -> None:
+        """Render what is missing of a run, and write all of it."""
+        with ExitStack() as leaving:
+            run = leaving.enter_context(Run(self._manifest(), self.report))
+            run.reserve(self.output)
+            writer = self.writer(overwrite or run.owns(self.output))
+            leaving.callback(writer.abort)
+            timeline = self.timeline
+            if timeline.retiming is not None:
+                timeline = self._placed(timeline, timeline.retiming, run)
+            kept = run.frames(self._keys(timeline))
+            kept.around(timeline)
+            run.begin(kept)
+            there = len(kept.keys) - len(kept.missing)
+            if there:
+                self.report(f"{there} of {len(kept.keys)} frames are there already")
+            try:
+                self._write(writer, timeline, kept)
+            except KeyboardInterrupt:
+                published = self.output if writer.published else ""
+                run.end("stopped", output=published, batch_size=kept.batch_size)
+                self.report(f"go on with: sdcreative runs resume {run.manifest.id}")
+                raise
+            except Exception as error:
+                run.end("failed", fault=str(error), batch_size=kept.batch_size)
+                if kept.made and isinstance(error, SdcreativeError):
+                    self.report(
+                        f"the {kept.made} frames made so far are kept; the same command, or "
+                        f"'sdcreative runs resume {run.manifest.id}', goes on from there"
+                    )
+                raise
+            run.end("finished", output=self.output, batch_size=kept.batch_size)
+
+    def _manifest(self) -> Manifest:
+        settings = self.settings
+        resolved = settings.model_dump(mode="json", exclude=PLACES)
+        return Manifest(
+            id=run_id(self.tool.name, self.name, resolved, self.digest, self.size),
+            tool=self.tool.name,
+            name=self.name,
+            settings=settings.model_dump(mode="json"),
+            model=self.digest,
+            size=self.size,
+            dtype=self.dtype,
+            device=str(pick_device(settings.device)),
+            seed=settings.seed,
+            versions=versions(),
+            frames=len(self.timeline),
+            began=time.time(),
+            output=str(Path(self.output).resolve()),
+        )
+
+    @cached_property
+    def dtype(self) -> str:
+        kind = pick_dtype(self.settings.dtype, pick_device(self.settings.device))
+        return str(kind).removeprefix("torch.")
+
+    def _keys(self, timeline: Timeline) -> list[str]:
+        return list(frame_keys(timeline, model=self.digest, size=self.size, dtype=self.dtype))
+
+    def _placed(self, timeline: Timeline, retiming: Retiming, run: Run) -> Timeline:
+        """Frames at equal visual steps; what was measured once is not measured again."""
+        if arcs := run_arcs(run.manifest, retiming.segments):
+            return retiming.timeline(arcs)
+
+        def keep(probe: Timeline) -> Kept:
+            keys = self._keys(probe)
+            run.add_probes(keys)
+            return KeptFrames(run.store, keys)
+
+        placed, found = self._measured(timeline, keep)
+        run.note_arcs(found.arcs)
+        return placed
+
+    def _measured(
+        self, timeline: Timeline, keep: Callable[[Timeline], Kept]
+    ) -> tuple[Timeline, RetimingReport]:
+        work = plan(timeline)
+        with Bar(work.probing, 0) as bar:
+
+            def render(probe: Timeline) -> Generator[Image, None, None]:
+                return self._pictures(probe, keep(probe), bar.advance)
+
+            return retime(self.studio, timeline, render=render, report=self.report)
+
+    def _write(self, writer: Writer, timeline: Timeline, kept: Kept) -> None:
+        """Put all pictures into the file, those that are missing rendered."""
+        work = plan(timeline, kept.composes)
+        made = 0
+        try:
+            with (
+                writer,
+                Bar(work.evaluations, work.frames) as bar,
+                closing(self._pictures(timeline, kept, bar.advance)) as pictures,
+            ):
                 for picture in pictures:
                     writer.add(picture)
                     made += 1
                     bar.frame(made)
-    except KeyboardInterrupt:
-        if writer.published:
-            report(f"stopped: {made} of {work.frames} frames are kept in {output}")
-        raise
+        except KeyboardInterrupt:
+            if writer.published:
+                self.report(f"stopped: {made} of {work.frames} frames are kept in {self.output}")
+            raise
+        frames = f"{work.frames} frame{'s' if work.frames > 1 else ''}"
+        width, height = self.size
+        self.report(f"{self.output}: {frames} of {width}x{height}, seed {self.settings.seed}")
 
-
-def _load(settings: RenderSettings, folder: Path) -> Studio:
-    from .studio import Studio
-
-    return Studio.load(str(folder), device=settings.device, dtype=settings.dtype, offline=True)
-
-
-def _say_plan(
-    studio: Studio,
-    work: Plan,
-    size: tuple[int, int],
-    batch_size: int | None,
-    output: str,
-    report: Report,
-) -> None:
-    batch = studio.suggested_batch_size(size) if batch_size is None else batch_size
-    between, again = work.rendered - work.shots, work.frames - work.rendered
-    seconds = studio.estimate_seconds(work, size, batch)
-    disk = human(estimate_bytes(Path(output).suffix, size, work.frames))
-    report(f"output       {output}, {size[0]}x{size[1]} pixels")
-    back = f", {again} played back" if again else ""
-    report(f"frames       {work.frames}: {work.shots} denoised, {between} in between{back}")
-    report(f"U-Net calls  {work.evaluations} on one picture each, up to {2 * batch} at a time")
-    report(f"time         about {_clock(seconds)} on {studio.parts.device}")
-    report(f"disk         about {disk}")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{max(1, rest)} s"
-
-
-class _Bar(AbstractContextManager["_Bar"]):
-    """A progress bar on standard error; its time left is for the whole job."""
-
-    def __init__(self, work: Plan) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(file=sys.stderr)
-        self._work = work
-        self._progress: Any = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
+    def _pictures(
+        self, timeline: Timeline, kept: Kept, on_evaluations: Callable[[int], None]
+    ) -> Generator[Image, None, None]:
+        if isinstance(kept, KeptFrames) and not kept.missing:
+            pictures = (kept.picture(index) for index in range(len(kept.keys)))
+            return there_and_back(pictures) if timeline.ping_pong else pictures
+        return self.studio.render(
+            timeline,
+            batch_size=self.settings.batch_size,
+            kept=kept,
+            on_evaluations=on_evaluations,
         )
-        self._task: Any = self._progress.add_task(
-            f"frame 0/{work.frames}", total=work.evaluations + work.frames
-        )
-
-    def advance(self, evaluations: int) -> None:
-        self._progress.advance(self._task, evaluations)
-
-    def frame(self, made: int) -> None:
-        self._progress.update(
-            self._task, advance=1, description=f"frame {made}/{self._work.frames}"
-        )
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._progress.stop()

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from .tools import Tool
 
-RESERVED_COMMANDS = ("plugins", "presets", "run")
+RESERVED_COMMANDS = (
+    "batch",
+    "diff",
+    "from",
+    "plugins",
+    "presets",
+    "run",
+    "runs",
+    "smoothness",
+)
 
 T = TypeVar("T")
 
@@ -27,6 +36,7 @@ class Registry:
     commands: dict[str, click.Command] = field(default_factory=dict)
     samplers: dict[str, Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
     easings: dict[str, Callable[[float], float]] = field(default_factory=dict)
+    metrics: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
 
 
 def contents(registry: Registry) -> Iterator[tuple[str, str]]:
@@ -55,6 +65,10 @@ def built_in(found: Registry) -> Iterator[tuple[str, str]]:
         from .core.easing import EASINGS
 
         yield from (("easing", name) for name in EASINGS if name not in _published_easings)
+    if found.metrics:
+        from .metrics import METRICS
+
+        yield from (("metric", name) for name in METRICS if name not in _published_metrics)
     if found.samplers:
         from .models.sampler_names import SAMPLERS
 
@@ -62,15 +76,20 @@ def built_in(found: Registry) -> Iterator[tuple[str, str]]:
 
 
 _published_easings: set[str] = set()
+_published_metrics: set[str] = set()
 _published_samplers: set[str] = set()
 
 
 def publish(registry: Registry) -> None:
-    """Puts plugins' easings and samplers where settings look them up, in the last host's place."""
+    """Puts what plugins register where settings look it up, in the last host's place."""
     if registry.easings or _published_easings:
         from .core.easing import EASINGS
 
         _replace(EASINGS, _published_easings, registry.easings)
+    if registry.metrics or _published_metrics:
+        from .metrics import METRICS
+
+        _replace(METRICS, _published_metrics, registry.metrics)
     if registry.samplers or _published_samplers:
         from .models.sampler_names import PLUGIN_SAMPLERS
 

@@ -1,58 +1,34 @@
-"""A timeline to pictures: frames are batched, trunks and embeddings shared, latents decoded."""
+"""A timeline to pictures: frames are batched, finished ones taken from the store, all in order."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
-from math import isfinite
-from typing import Any, Literal
+from dataclasses import dataclass, field
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from .core.conditioning import Conditioning
-from .core.noise import blend_noise, draw_noise, mix_noise
-from .core.sampling import Inpainting, denoise, initial_latents
-from .core.timeline import Between, Mixture, Noise, Shot, Timeline, Trunk
-from .embeddings import Embeddings, remember
-from .errors import RenderError, UsageError
-from .media.image import flatten
-from .models.denoiser import predictor
+from .core.noise import blend_noise
+from .core.timeline import Between, Shot, Timeline
+from .denoising import Denoiser, Prepared
+from .errors import RenderError
+from .memory import halving, is_out_of_memory
 from .models.loading import Parts
-from .models.samplers import build_sampler
-from .models.scheduling import Flight
-from .models.vae import decode_latents, encode_pictures, to_pictures, to_pixels
+from .models.vae import decode_latents, to_pictures
+from .runs.kept import Kept
 
-REMEMBERED_TRUNKS, REMEMBERED_PICTURES = 4, 4
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """What one picture is denoised towards, and from which step on by itself."""
-
-    conditional: Conditioning
-    unconditional: Conditioning | None
-    guidance_scale: float
-    start: int
+Item = tuple[int, "Prepared | Between | None"]
+"""Index of a frame, and what it is made from; None if its picture is in the store."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A shot with its conditioning; shots of one kind can be denoised in one batch."""
+@dataclass
+class _Latents:
+    """Latents of a shot at the end of a batch; None until they are wanted, if that is finished."""
 
-    shot: Shot
-    index: int
-    row: _Row
-
-    @property
-    def kind(self) -> tuple[object, ...]:
-        row, shot = self.row, self.shot
-        tokens = row.conditional.embeddings.shape[1]
-        start = None if shot.image is None else row.start
-        return tokens, row.unconditional is None, start, shot.mask is None
+    shots: list[Prepared] = field(default_factory=list)
+    row: int = 0
+    latents: Tensor | None = None
 
 
 class Renderer:
@@ -65,15 +41,15 @@ class Renderer:
         size: tuple[int, int],
         batch_size: int,
         on_call: Callable[[int], None],
+        kept: Kept | None = None,
     ) -> None:
         self.parts, self.timeline, self.size = parts, timeline, size
-        self.batch_size, self.on_call = batch_size, on_call
-        self.device: torch.device = parts.device
-        self.predict = predictor(parts.unet)
-        self.embeddings = Embeddings(parts)
-        self._trunks: OrderedDict[Trunk, dict[int, Flight]] = OrderedDict()
-        self._encoded: OrderedDict[int, tuple[Image.Image, Tensor]] = OrderedDict()
-        self._before: Tensor | None = None
+        self.batch_size, self.kept = batch_size, kept or Kept()
+        self.kept.batch_size = batch_size
+        self.denoiser = Denoiser(parts, timeline, size, on_call)
+        self._before = _Latents()
+        self._first = _Latents()
+        self._tiles: bool | None = None
 
     def pictures(self) -> Generator[Image.Image, None, None]:
         """One picture per frame, in order; the next batch is not begun before it is asked for.
@@ -82,220 +58,158 @@ class Renderer:
             RenderError: a frame became NaN or infinite, or a Between has no shot on both sides.
             UsageError: a shot whose values do not go together.
         """
-        pending: list[_Prepared | Between] = []
-        shots: list[_Prepared] = []
-        index = -1
+        pending: list[Item] = []
+        shots: list[Prepared] = []
+        seen_shot = False
+        index, frame = -1, None
         for index, frame in enumerate(self.timeline):
-            if isinstance(frame, Shot):
-                prepared = self._prepare(frame, index)
-                if shots and (len(shots) == self.batch_size or prepared.kind != shots[0].kind):
-                    yield from self._flush(pending, shots)
-                    pending = pending[pending.index(shots[-1]) + 1 :]
-                    shots = []
+            if not self.kept.composes(index):
+                pending.append((index, None))
+                if not shots:
+                    yield from self._stored(pending)
+                    pending = []
+            elif isinstance(frame, Shot):
+                prepared = self.denoiser.prepare(frame, index)
+                if shots and (len(shots) >= self.batch_size or prepared.kind != shots[0].kind):
+                    rest = self._after(pending, shots)
+                    yield from self._flush(pending[: len(pending) - len(rest)], shots)
+                    pending, shots = rest, []
                 shots.append(prepared)
-                pending.append(prepared)
+                pending.append((index, prepared))
+            elif seen_shot:
+                pending.append((index, frame))
             else:
-                if not shots and self._before is None:
-                    raise RenderError(f"frame {index}: a Between comes before the first shot")
-                pending.append(frame)
-        if pending and isinstance(pending[-1], Between):
+                raise RenderError(f"frame {index}: a Between comes before the first shot")
+            seen_shot = seen_shot or isinstance(frame, Shot)
+        if isinstance(frame, Between) and not self.timeline.closed:
             raise RenderError("the last frame of a timeline is a Between; end with a shot")
         if index + 1 != self.timeline.length:
             raise RenderError(
                 f"the timeline's length is {self.timeline.length}, but it has {index + 1} frames"
             )
         if shots:
-            yield from self._flush(pending, shots)
+            rest = self._after(pending, shots)
+            yield from self._flush(pending[: len(pending) - len(rest)], shots)
+            yield from self._close(rest)
 
-    def _prepare(self, shot: Shot, index: int) -> _Prepared:
-        if shot.image is None and (shot.mask is not None or shot.strength != 1):
-            raise UsageError(f"frame {index}: mask and strength need an image")
-        if shot.image is not None and shot.trunk is not None:
-            raise UsageError(f"frame {index}: a shot has a trunk or an image, not both")
-        if not isfinite(shot.guidance_scale):
-            raise UsageError(f"frame {index}: guidance_scale is {shot.guidance_scale}")
-        if not 0 <= shot.strength <= 1:
-            raise UsageError(f"frame {index}: strength is {shot.strength}; give 0 to 1")
-        steps = self.timeline.steps
-        start = steps - round(steps * shot.strength)
-        if shot.trunk is not None:
-            start = shot.trunk.steps
-            if not 0 <= start <= steps:
-                raise UsageError(f"frame {index}: a trunk of {start} steps in {steps} steps")
-        pair = self.embeddings.pair(shot.prompt, shot.negative, shot.guidance_scale)
-        return _Prepared(shot, index, _Row(*pair, shot.guidance_scale, start))
+    @staticmethod
+    def _after(pending: Sequence[Item], shots: Sequence[Prepared]) -> list[Item]:
+        """What comes after the last of the shots, stored frames right behind it left out."""
+        end = next(i for i, (_, one) in enumerate(pending) if one is shots[-1]) + 1
+        while end < len(pending) and pending[end][1] is None:
+            end += 1
+        return list(pending[end:])
 
-    def _flush(
-        self, pending: Sequence[_Prepared | Between], shots: list[_Prepared]
+    def _stored(self, items: Sequence[Item]) -> Iterator[Image.Image]:
+        return (self.kept.picture(index) for index, _ in items)
+
+    def _flush(self, items: Sequence[Item], shots: list[Prepared]) -> Iterator[Image.Image]:
+        """Denoise the shots, decode them and the frames between them; give all in order."""
+        made = [(index, one) for index, one in items if one is not None]
+        if all(self.kept.finished(index) for index, _ in made):
+            self._remember(shots, None)
+            yield from self._stored(items)
+            return
+        yield from self._merged(items, self._pictures(made, self._latents(made, shots)))
+
+    def _close(self, items: Sequence[Item]) -> Iterator[Image.Image]:
+        """What comes after the last shot: frames between it and the first one."""
+        made = [(index, one) for index, one in items if one is not None]
+        if all(self.kept.finished(index) for index, _ in made):
+            yield from self._stored(items)
+            return
+        last, first = self._latents_of(self._before), self._latents_of(self._first)
+        rows = [blend_noise(last, first, one.t) for _, one in made if isinstance(one, Between)]
+        yield from self._merged(items, self._pictures(made, rows))
+
+    def _merged(
+        self, items: Sequence[Item], pictures: Iterator[Image.Image]
     ) -> Iterator[Image.Image]:
-        """Denoise the shots; decode them and the frames between them up to the last shot."""
+        for index, one in items:
+            yield self.kept.picture(index) if one is None else next(pictures)
+
+    def _remember(self, shots: list[Prepared], finished: Tensor | None) -> None:
+        """The ends of a batch, which frames between batches may want."""
+        if not self._first.shots:
+            self._first = _Latents(shots, 0, None if finished is None else finished[0])
+        self._before = _Latents(shots, -1, None if finished is None else finished[-1])
+
+    def _latents_of(self, end: _Latents) -> Tensor:
+        """Latents (C, h, w) of a shot; of a batch that was left out as finished, made after all."""
+        if end.latents is None:
+            end.latents = self._denoised(end.shots)[end.row]
+        return end.latents
+
+    def _latents(self, made: Sequence[Item], shots: list[Prepared]) -> list[Tensor]:
+        """Final latents (C, h, w) of shots, and of the frames between them."""
+        before = None
+        if isinstance(made[0][1], Between):
+            before = self._latents_of(self._before)
+        finished = self._denoised(shots)
+        self._remember(shots, finished)
+        upcoming = iter(finished)
+        rows: list[Tensor] = []
+        after = next(upcoming)
+        for _, one in made:
+            if isinstance(one, Between):
+                rows.append(after if before is None else blend_noise(before, after, one.t))
+            else:
+                rows.append(after)
+                before, after = after, next(upcoming, after)
+        return rows
+
+    def _denoised(self, shots: list[Prepared]) -> Tensor:
+        """Final latents (N, C, h, w); in smaller batches from here on, should memory end."""
         try:
-            finished = self._denoise(shots)
-        except torch.OutOfMemoryError as error:
-            raise RenderError(
-                f"out of memory with {len(shots)} pictures of {self.size[0]}x{self.size[1]} at a "
-                "time; use a smaller --batch-size or --size"
-            ) from error
+            finished = torch.cat(halving(self.denoiser.latents, shots, self._shrink))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise self._out_of_memory() from error
         for prepared, row in zip(shots, finished, strict=True):
             if not bool(torch.isfinite(row).all()):
                 raise RenderError(
                     f"frame {prepared.index}: denoising gave NaN or infinite values; "
                     "try dtype float32 or another sampler"
                 )
-        frames = pending[: pending.index(shots[-1]) + 1]
-        rows: list[Tensor] = []
-        upcoming = iter(finished)
-        after = next(upcoming)
-        before = self._before
-        for frame in frames:
-            if isinstance(frame, Between):
-                rows.append(after if before is None else blend_noise(before, after, frame.t))
-            else:
-                rows.append(after)
-                before, after = after, next(upcoming, after)
-        self._before = before
-        for first in range(0, len(rows), self.batch_size):
-            part = frames[first : first + self.batch_size]
-            pixels = decode_latents(self.parts, torch.stack(rows[first : first + self.batch_size]))
-            for frame, picture in zip(part, to_pictures(pixels), strict=True):
-                yield picture if isinstance(frame, Between) else self._composed(frame, picture)
+        return finished
 
-    def _composed(self, prepared: _Prepared, picture: Image.Image) -> Image.Image:
-        """What is kept of a start image comes from its pixels, not from the autoencoder."""
-        image, mask = prepared.shot.image, prepared.shot.mask
-        if image is None:
-            return picture
-        if prepared.row.start == self.timeline.steps:
-            return self._fitted(image).copy()
-        if mask is None:
-            return picture
-        return Image.composite(picture, self._fitted(image), self._fitted(mask, "L"))
+    def _pictures(self, made: Sequence[Item], rows: Sequence[Tensor]) -> Iterator[Image.Image]:
+        for start in range(0, len(rows), self.batch_size):
+            part = made[start : start + self.batch_size]
+            pixels = self._decoded(rows[start : start + self.batch_size])
+            pictures = []
+            for (index, one), picture in zip(part, to_pictures(pixels), strict=True):
+                if isinstance(one, Prepared):
+                    picture = one.composed(picture, self.timeline.steps)
+                if self.kept.finished(index):
+                    picture = self.kept.picture(index)
+                else:
+                    self.kept.keep(index, picture)
+                pictures.append(picture)
+            yield from pictures
 
-    def _fitted(self, image: Image.Image, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
-        image = flatten(image, mode)
-        if image.size == self.size:
-            return image
-        return ImageOps.fit(image, self.size, Image.Resampling.LANCZOS)
+    def _decoded(self, rows: Sequence[Tensor]) -> Tensor:
+        """Pixels (N, 3, H, W); fewer at once, then in tiles, should memory end."""
 
-    def _denoise(self, shots: Sequence[_Prepared]) -> Tensor:
-        """Final latents (N, C, h, w) of shots of one kind."""
-        if shots[0].shot.image is not None:
-            return self._repaint(shots)
-        order = sorted(range(len(shots)), key=lambda i: shots[i].row.start)
-        groups = groupby(order, key=lambda i: shots[i].row.start)
-        at, first = next((start, list(group)) for start, group in groups)
-        flight = self._starting([shots[i].shot for i in first], at)
-        rows = [shots[i].row for i in first]
-        for start, group in groups:
-            joining = [shots[i] for i in group]
-            flight = self._advance(flight, rows, at, start)
-            flight = Flight.join([flight, self._starting([one.shot for one in joining], start)])
-            rows += [one.row for one in joining]
-            at = start
-        latents = self._advance(flight, rows, at, self.timeline.steps).latents
-        return latents[torch.tensor(order, device=self.device).argsort()]
+        def decode(part: Sequence[Tensor]) -> Tensor:
+            return decode_latents(self.parts, torch.stack(list(part)), tile=self._tiles)
 
-    def _starting(self, shots: Sequence[Shot], start: int) -> Flight:
-        """Shots at the step from which they go on by themselves: 0, or the end of their trunk."""
-        if start == 0:
-            return self._from_noise([s.trunk.noise if s.trunk else s.noise for s in shots])
-        return Flight.join([self._branch(s.trunk) for s in shots if s.trunk is not None])
+        try:
+            return torch.cat(halving(decode, rows))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if self._tiles:
+                raise self._out_of_memory() from error
+        self._tiles = True
+        return self._decoded(rows)
 
-    def _branch(self, trunk: Trunk) -> Flight:
-        """One picture at the end of a trunk; trunks that differ in length only are one path."""
-        chain = remember(self._trunks, replace(trunk, steps=0), REMEMBERED_TRUNKS, dict)
-        if trunk.steps not in chain:
-            at = max((steps for steps in chain if steps < trunk.steps), default=0)
-            flight = chain[at].take([0]) if at else self._from_noise([trunk.noise])
-            pair = self.embeddings.pair(trunk.prompt, trunk.negative, trunk.guidance_scale)
-            row = _Row(*pair, trunk.guidance_scale, 0)
-            chain[trunk.steps] = self._advance(flight, [row], at, trunk.steps)
-        return chain[trunk.steps].take([0])
+    def _shrink(self, size: int) -> None:
+        self.batch_size = self.kept.batch_size = size
 
-    def _from_noise(self, wanted: Sequence[Noise | Mixture]) -> Flight:
-        noise, generators = self._noise(wanted)
-        sampler = self._sampler()
-        return Flight(initial_latents(sampler, noise, None, 0), sampler, generators)
-
-    def _sampler(self) -> Any:
-        config = self.parts.scheduler_config
-        return build_sampler(self.timeline.sampler, config, self.timeline.steps)
-
-    def _repaint(self, shots: Sequence[_Prepared]) -> Tensor:
-        """Image to image and inpainting: all shots begin at the same step."""
-        start, steps = shots[0].row.start, self.timeline.steps
-        images = [one.shot.image for one in shots if one.shot.image is not None]
-        clean = torch.cat([self._latents_of(image) for image in images])
-        if start == steps:
-            self.on_call(0)
-            return clean
-        noise, generators = self._noise([one.shot.noise for one in shots])
-        sampler = self._sampler()
-        latents = initial_latents(sampler, noise, clean, start)
-        masks = [one.shot.mask for one in shots if one.shot.mask is not None]
-        kept = Inpainting(clean, noise, self._repainted(masks)) if masks else None
-        flight = Flight(latents, sampler, generators)
-        return self._advance(flight, [one.row for one in shots], start, steps, kept).latents
-
-    def _advance(
-        self,
-        flight: Flight,
-        rows: Sequence[_Row],
-        start: int,
-        stop: int,
-        inpainting: Inpainting | None = None,
-    ) -> Flight:
-        """Take the steps from start up to stop; what was given must not be used again."""
-        guidance = self.embeddings.guidance(
-            [(row.conditional, row.unconditional, row.guidance_scale) for row in rows]
+    def _out_of_memory(self) -> RenderError:
+        return RenderError(
+            f"out of memory with one picture of {self.size[0]}x{self.size[1]}; use a smaller "
+            "--size, dtype float16, or --device cpu"
         )
-        passes = 1 if guidance.unconditional is None else 2
-        with torch.inference_mode():
-            latents = denoise(
-                self.predict,
-                flight.sampler,
-                flight.latents,
-                guidance,
-                start=start,
-                stop=stop,
-                generators=flight.generators,
-                inpainting=inpainting,
-                on_call=lambda count: self.on_call(count * passes),
-            )
-        return replace(flight, latents=latents)
-
-    def _noise(
-        self, wanted: Sequence[Noise | Mixture]
-    ) -> tuple[Tensor, tuple[torch.Generator, ...]]:
-        """Initial noise (N, C, h, w), and generators that go on where its drawing ended."""
-        width, height = self.size
-        factor = self.parts.downsampling
-        shape = (self.parts.latent_channels, height // factor, width // factor)
-        rows, generators = [], []
-        for noise in wanted:
-            if isinstance(noise, Mixture):
-                seed, row = noise.terms[0][0], mix_noise(noise.terms, shape)
-            else:
-                seed, row = noise.start, draw_noise(noise.start, shape)
-                if noise.end is not None and noise.end != noise.start:
-                    row = blend_noise(row, draw_noise(noise.end, shape), noise.t)
-                    seed = noise.start if noise.t < 1 else noise.end
-            generator = torch.Generator().manual_seed(seed)
-            torch.randn(shape, generator=generator)
-            rows.append(row)
-            generators.append(generator)
-        return torch.stack(rows).to(self.device), tuple(generators)
-
-    def _latents_of(self, image: Image.Image) -> Tensor:
-        """Latents (1, C, h, w); the image is kept beside them so that its id stays its own."""
-
-        def make() -> tuple[Image.Image, Tensor]:
-            pixels = to_pixels([self._fitted(image)]).to(self.device)
-            return image, encode_pictures(self.parts, pixels)
-
-        return remember(self._encoded, id(image), REMEMBERED_PICTURES, make)[1]
-
-    def _repainted(self, masks: Sequence[Image.Image]) -> Tensor:
-        """(N, 1, h, w): 1 wherever any pixel below is to be painted anew."""
-        pixels = to_pixels([self._fitted(mask, "L") for mask in masks]).to(self.device)
-        return torch.nn.functional.max_pool2d(pixels / 2 + 0.5, self.parts.downsampling)

@@ -61,6 +61,10 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+PLACES = {"output", "device", "batch_size", "offline"}
+"""Keys of RenderSettings that say where and how fast, not what."""
+
+
 class RenderSettings(Strict):
     """What every tool that makes pictures is told."""
 

@@ -20,6 +20,8 @@ from .planning import Plan
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from .runs.kept import Kept
+
 
 @dataclass(frozen=True, eq=False)
 class Studio:
@@ -96,6 +98,7 @@ class Studio:
         timeline: Timeline,
         *,
         batch_size: int | None = None,
+        kept: Kept | None = None,
         on_evaluations: Callable[[int], None] = lambda count: None,
     ) -> Generator[Image, None, None]:
         """The pictures of a timeline, in order; on a GPU made in a thread, one batch ahead.
@@ -105,6 +108,8 @@ class Studio:
         Args:
             timeline: what to render.
             batch_size: pictures denoised together; None suits it to the device and the size.
+                Where memory ends, it is halved.
+            kept: frames that are finished already, and where new ones go.
             on_evaluations: told of finished U-Net evaluations, perhaps from another thread.
 
         Raises:
@@ -123,7 +128,7 @@ class Studio:
                 check()
                 on_evaluations(count)
 
-            return Renderer(self.parts, timeline, size, batch, on_call).pictures()
+            return Renderer(self.parts, timeline, size, batch, on_call, kept).pictures()
 
         # On a CPU a second thread would only take cores from the U-Net: OpenMP's barriers become
         # slow as soon as there are more threads than cores (1.4 times, measured on two).
@@ -173,5 +178,5 @@ class Studio:
             began = time.perf_counter()
             decode_latents(self.parts, pictures)
             decoding.append(time.perf_counter() - began)
-        denoising = plan.evaluations * min(seconds) / rows
-        return denoising + plan.rendered * min(decoding) / len(pictures)
+        denoising = (plan.evaluations + plan.probing) * min(seconds) / rows
+        return denoising + (plan.rendered + plan.probes) * min(decoding) / len(pictures)

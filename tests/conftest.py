@@ -15,6 +15,12 @@ def studio() -> Studio:
     return Studio.load("emoji", device="cpu")
 
 
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs and finished frames of one test are not found by another, nor left with the user."""
+    monkeypatch.setenv("SDCREATIVE_HOME", str(tmp_path_factory.mktemp("home")))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c() -> None:
     """Shells start background jobs deaf to Ctrl-C, and children inherit that; tests press it."""

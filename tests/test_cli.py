@@ -51,6 +51,8 @@ def one_error(done: subprocess.CompletedProcess[str], code: int) -> str:
         ["presets", "check", "bear_to_apple"],
         ["presets", "show", "bear_to_apple"],
         ["presets", "schema", "animate"],
+        ["presets", "check", "seed_walk"],
+        ["batch", "--help"],
     ],
 )
 def test_light_commands_import_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
@@ -163,6 +165,8 @@ def test_lists(tmp_path: Path) -> None:
     assert [(p["name"], p["registers"], p["error"]) for p in json.loads(plugins.stdout)] == [
         ("animate", ["tool animate"], None),
         ("image", ["tool image"], None),
+        ("scout", ["tool scout"], None),
+        ("seed_walk", ["tool seed_walk"], None),
         ("train", ["tool train"], None),
     ]
 

@@ -71,9 +71,12 @@ def test_bundled_plugins_load() -> None:
     assert [(r.name, r.package, r.error) for r in host.report] == [
         ("animate", "sdcreative", None),
         ("image", "sdcreative", None),
+        ("scout", "sdcreative", None),
+        ("seed_walk", "sdcreative", None),
         ("train", "sdcreative", None),
     ]
-    assert set(host.tools) == set(host.summaries) == {"animate", "image", "train"}
+    tools = {"animate", "image", "scout", "seed_walk", "train"}
+    assert set(host.tools) == set(host.summaries) == tools
 
 
 def test_a_tool_of_a_stranger(install: Install) -> None:

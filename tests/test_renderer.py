@@ -24,9 +24,9 @@ from sdcreative import (
     Trunk,
     UsageError,
 )
+from sdcreative.denoising import Denoiser
 from sdcreative.models.sampler_names import SAMPLERS
 from sdcreative.planning import plan
-from sdcreative.renderer import Renderer
 
 BEAR, APPLE = Blend("a picture of a bear"), Blend("a picture of a red apple")
 STEPS = 6
@@ -41,11 +41,11 @@ def film(frames: list[Frame], sampler: str = "DPM++ 2M", steps: int = STEPS) -> 
     return Timeline(lambda: frames, len(frames), steps=steps, sampler=sampler)
 
 
-def latents(studio: Studio, shots: list[Shot], sampler: str, batch: int) -> torch.Tensor:
+def latents(studio: Studio, shots: list[Shot], sampler: str) -> torch.Tensor:
     """Final latents, before the autoencoder."""
     timeline = film(list(shots), sampler)
-    renderer = Renderer(studio.parts, timeline, studio.size, batch, lambda count: None)
-    return renderer._denoise([renderer._prepare(one, i) for i, one in enumerate(shots)])
+    denoiser = Denoiser(studio.parts, timeline, studio.size, lambda count: None)
+    return denoiser.latents([denoiser.prepare(one, i) for i, one in enumerate(shots)])
 
 
 def pixels(pictures: list[Image.Image] | Iterator[Image.Image]) -> np.ndarray:
@@ -54,16 +54,16 @@ def pixels(pictures: list[Image.Image] | Iterator[Image.Image]) -> np.ndarray:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_trunk_of_the_frame_itself_changes_nothing(studio: Studio, sampler: str) -> None:
-    plain = latents(studio, [shot()], sampler, 8)
+    plain = latents(studio, [shot()], sampler)
     lengths = (3, 0, 5, 1, STEPS, 3)
     trunks = [Trunk(BEAR, Noise(5), k, guidance_scale=3) for k in lengths]
-    branched = latents(studio, [shot(trunk=trunk) for trunk in trunks], sampler, 8)
+    branched = latents(studio, [shot(trunk=trunk) for trunk in trunks], sampler)
     assert (branched - plain).abs().max() <= 1e-4
 
 
 def test_branches_differ_by_their_own_conditioning(studio: Studio) -> None:
     trunk = Trunk(BEAR, Noise(5), 3, guidance_scale=3)
-    rows = latents(studio, [shot(t, trunk) for t in (0.0, 0.5, 1.0)], "DPM++ 2M", 8)
+    rows = latents(studio, [shot(t, trunk) for t in (0.0, 0.5, 1.0)], "DPM++ 2M")
     assert (rows[0] - rows[1]).abs().max() > 1e-3
     assert (rows[1] - rows[2]).abs().max() > 1e-3
 

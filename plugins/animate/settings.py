@@ -2,71 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import math
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
-from sdcreative import RenderSettings, SettingError, Strict, UsageError, find_easing
+from sdcreative import RenderSettings, SettingError, UsageError
 
-from .schedule import MAX_FRAMES, TIMES, schedule
+from .guidance import Guidance, check, check_range
+from .keyframes import (
+    MAX_FRAMES,
+    Ease,
+    Keyframe,
+    KeyframeList,
+    KeyframeMap,
+    KeyPath,
+    one_time_each,
+    ordered,
+)
+from .schedule import schedule
 
-KeyPath = tuple[str | int, ...]
-
-
-class Keyframe(Strict):
-    """A prompt, and when it is shown.
-
-    The time is given in one way for all keyframes of a film: ``at`` in seconds, ``frame``,
-    ``duration`` up to the next keyframe in seconds, or not at all, which spaces them evenly.
-    """
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    prompt: str
-    """what is shown"""
-    negative_prompt: str | None = None
-    """what guidance moves away from; the film's own if left out"""
-    guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
-    """how closely to follow the prompt; the film's own if left out"""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
-    """noise of this keyframe; on the way to another seed the noise is slerped"""
-    at: Annotated[float, Field(ge=0)] | None = None
-    """seconds from the start"""
-    frame: Annotated[int, Field(ge=0, le=MAX_FRAMES)] | None = None
-    """frames from the start"""
-    duration: Annotated[float, Field(gt=0)] | None = None
-    """seconds up to the next keyframe"""
-    ease: str | None = None
-    """of the way to the next keyframe"""
-
-    @field_validator("ease")
-    @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        return None if name is None else _known_easing(name)
-
-
-def _frame_number(key: Any) -> Any:
-    """JSON, in which Deforum's settings are written, has text as keys only."""
-    return int(key) if isinstance(key, str) and key.isascii() and key.isdecimal() else key
-
-
-def _one_time_each(value: Any) -> Any:
-    if isinstance(value, dict):
-        seen: set[Any] = set()
-        for key in value:
-            number = _frame_number(key)
-            if number in seen:
-                raise SettingError(f"frame {number} again; keep one of them", key)
-            seen.add(number)
-            timed = [name for name in TIMES if isinstance(value[key], dict) and name in value[key]]
-            if timed:
-                raise SettingError("the map's key is its time; leave this out", key, timed[0])
-    return value
-
-
-FrameNumber = Annotated[int, BeforeValidator(_frame_number), Field(ge=0, le=MAX_FRAMES)]
-KeyframeList = Annotated[list[str | Keyframe], Field(min_length=2)]
-KeyframeMap = Annotated[dict[FrameNumber, str | Keyframe], Field(min_length=2)]
+__all__ = ["AnimateSettings", "Keyframe"]
 
 
 class AnimateSettings(RenderSettings):
@@ -78,14 +41,20 @@ class AnimateSettings(RenderSettings):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    keyframes: Annotated[KeyframeList | KeyframeMap, BeforeValidator(_one_time_each)] | None = None
+    keyframes: Annotated[KeyframeList | KeyframeMap, BeforeValidator(one_time_each)] | None = None
     """a list of keyframes or prompts, or a map of frame numbers to them"""
-    prompts: Annotated[str | KeyframeList | KeyframeMap, BeforeValidator(_one_time_each)] | None = (
+    prompts: Annotated[str | KeyframeList | KeyframeMap, BeforeValidator(one_time_each)] | None = (
         None
     )
     """in place of keyframes: the same, or prompts with | between them"""
     negative_prompt: str = ""
     """what guidance moves away from"""
+    guidance_scale: Annotated[Guidance, AfterValidator(check)] = 7.5
+    """how closely to follow the prompt: a number, a map of frames to numbers, or 0:(7), 30:(t/5)"""
+    noise: Literal["still", "circle"] = "still"
+    """circle: goes round once during the film, so that nothing stands still"""
+    noise_radius: Annotated[float, Field(gt=0, le=math.pi / 2)] | None = None
+    """circle: how far around the seed, in radians; a great circle through the seed if left out"""
     frames: Annotated[int, Field(ge=2, le=MAX_FRAMES)] | None = None
     """length of the film, before it is played backwards"""
     seconds: Annotated[float, Field(gt=0)] | None = None
@@ -94,8 +63,18 @@ class AnimateSettings(RenderSettings):
     """frames per second"""
     interpolation: Literal["slerp", "lerp"] = "slerp"
     """of the embeddings, token by token"""
-    ease: str = "linear"
-    """speed on the way from keyframe to keyframe: linear, in, out, in-out, hold"""
+    centre: Literal["zero", "empty", "negative"] = "zero"
+    """what slerp turns around: the origin, the empty prompt, or the negative prompt"""
+    path: Literal["straight", "smooth"] = "straight"
+    """smooth passes the keyframes in curves; straight turns a corner at each"""
+    ease: Ease = "linear"
+    """speed on the way from keyframe to keyframe: linear, in-out, out-cubic, steps(4), ..."""
+    timing: Literal["even", "perceptual"] = "even"
+    """perceptual measures the path first, and takes steps that look equally large"""
+    metric: str = "latent"
+    """perceptual: the distance between two pictures"""
+    probes: Annotated[int, Field(ge=3, le=1000)] = 33
+    """perceptual: pictures measured between two keyframes, both included"""
     coherence: Annotated[float, Field(ge=0, le=1)] = 0.5
     """share of the steps that neighbouring frames have in common, most in mid-segment"""
     inbetween: Annotated[int, Field(ge=0, le=100)] = 0
@@ -105,17 +84,15 @@ class AnimateSettings(RenderSettings):
     ping_pong: bool = False
     """play the film backwards after its end"""
 
-    @field_validator("prompts")
+    @field_validator("metric")
     @classmethod
-    def _two_prompts(cls, value: Any) -> Any:
-        if isinstance(value, str) and "|" not in value:
-            raise ValueError("one prompt; write two or more with '|' between, as in 'bear | apple'")
-        return value
+    def _known_metric(cls, name: str) -> str:
+        from sdcreative import check_metric
 
-    @field_validator("ease")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return _known_easing(name)
+        try:
+            return check_metric(name)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
 
     @model_validator(mode="after")
     def _fits_together(self) -> AnimateSettings:
@@ -127,36 +104,30 @@ class AnimateSettings(RenderSettings):
             raise SettingError("'loop' and 'ping_pong' exclude each other", "ping_pong")
         if self.frames is not None and self.seconds is not None:
             raise SettingError("give 'frames' or 'seconds', not both", "seconds")
+        self._check_noise()
         try:
-            schedule(self)
+            check_range(self.guidance_scale, schedule(self).frames, self.seed)
         except UsageError as error:
             raise ValueError(str(error)) from error
         return self
 
+    def _check_noise(self) -> None:
+        """One keyframe makes a film only if its noise moves; and that has one path at a time."""
+        circle = self.noise == "circle"
+        for path, keyframe in self.stops.items():
+            if circle and keyframe.seed is not None:
+                raise SettingError("'noise: circle' goes by the film's seed", *path, "seed")
+        if len(self.stops) > 1 or (circle and self.loop):
+            return
+        name, value = next(iter(self.stops))[0], self.prompts
+        if isinstance(value, str):
+            message = "one prompt; write two or more with '|' between, as in 'bear | apple'"
+        else:
+            message = "1 item; at least 2 items"
+        raise SettingError(message, name)
+
     @property
     def stops(self) -> dict[KeyPath, Keyframe]:
         """The keyframes in order, however they are written: path of their key -> keyframe."""
-        name, value = (
-            ("prompts", self.prompts) if self.keyframes is None else ("keyframes", self.keyframes)
-        )
-        if isinstance(value, str):
-            prompts = (prompt.strip() for prompt in value.split("|"))
-            return {(name, i): Keyframe(prompt=prompt) for i, prompt in enumerate(prompts)}
-        if isinstance(value, dict):
-            ordered = sorted(value.items())
-            return {(name, key): _keyframe(entry, frame=key) for key, entry in ordered}
-        return {(name, i): _keyframe(entry) for i, entry in enumerate(value or [])}
-
-
-def _keyframe(entry: str | Keyframe, **extra: int) -> Keyframe:
-    if isinstance(entry, str):
-        return Keyframe(prompt=entry, **extra)
-    return entry.model_copy(update=extra)
-
-
-def _known_easing(name: str) -> str:
-    try:
-        find_easing(name)
-    except UsageError as error:
-        raise ValueError(str(error)) from error
-    return name
+        name = "prompts" if self.keyframes is None else "keyframes"
+        return ordered(name, getattr(self, name) or [])

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -62,7 +63,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "black": (40, 42, 48),
     "white": (240, 240, 240),
 }
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 # Letters, clock faces and whatever is said to be left or right.
 MIRRORED_TELLS_ANOTHER = re.compile(r"\b(left|right)|clock\b|thirty$|\b(button|abcd|1234)\b")
 
@@ -91,7 +92,28 @@ def read_emoji(
         _render_all(cache, cache / name, size, groups)
     with np.load(cache / name) as stored:
         pictures, table = stored["pictures"], json.loads(str(stored["table"]))
-    return [_caption(rgba, row, hold_out_pairs) for rgba, row in zip(pictures, table, strict=True)]
+    bare = _bare_names(table)
+    return [
+        _caption(rgba, row, bare, hold_out_pairs) for rgba, row in zip(pictures, table, strict=True)
+    ]
+
+
+def _bare_names(table: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Name without its colour -> the one thing that is meant by it, first in Unicode's order.
+
+    "An apple" is a red one: were it the green one as well, a small model would paint the mean of
+    the two. "A cat" is no black cat, as there is a cat without a colour.
+    """
+    found: dict[str, str] = {}
+    names = sorted({(row["place"], row["name"]) for row in table})
+    for _, name in sorted(names, key=lambda entry: entry[1].split(" ", 1)[0] in COLOURS):
+        found.setdefault(_without_colour(name), name)
+    return found
+
+
+def _without_colour(name: str) -> str:
+    first, _, rest = name.partition(" ")
+    return rest if rest and first in COLOURS else name
 
 
 def held_out_backgrounds(name: str, one_in: int) -> frozenset[str]:
@@ -105,14 +127,15 @@ def held_out_backgrounds(name: str, one_in: int) -> frozenset[str]:
     )
 
 
-def _caption(rgba: np.ndarray, row: dict[str, str], hold_out_pairs: int) -> Drawing:
+def _caption(
+    rgba: np.ndarray, row: dict[str, Any], bare: dict[str, str], hold_out_pairs: int
+) -> Drawing:
     name, style, colour, group = row["name"], row["style"], row["colour"], row["group"]
     noun = f"{_article(name)} {name}"
     coloured = name if colour in name.split() else f"{colour} {name}"
     coloured = f"{_article(coloured)} {coloured}"
-    plain = name.split(" ", 1)[-1] if name.split(" ", 1)[0] in COLOURS else name
     captions = (
-        f"a picture of {_article(plain)} {plain}",
+        f"a picture of {noun}",
         f"a picture of {noun}",
         f"a picture of {noun}",
         noun,
@@ -124,6 +147,10 @@ def _caption(rgba: np.ndarray, row: dict[str, str], hold_out_pairs: int) -> Draw
         f"{coloured}, {style} style",
         f"{noun}, {group}",
     )
+    plain = _without_colour(name)
+    if plain != name and bare[plain] == name:
+        short = f"{_article(plain)} {plain}"
+        captions += (plain, short, f"a picture of {short}")
     return Drawing(
         rgba=rgba,
         captions=captions,
@@ -133,6 +160,11 @@ def _caption(rgba: np.ndarray, row: dict[str, str], hold_out_pairs: int) -> Draw
         avoid=held_out_backgrounds(name, hold_out_pairs),
         mirror=group != "symbols" and not MIRRORED_TELLS_ANOTHER.search(name),
     )
+
+
+def _shuffled(row: dict[str, Any]) -> int:
+    """A place in an order that stays as it is, whatever a row is given besides: who is held out."""
+    return zlib.crc32(json.dumps({k: v for k, v in row.items() if k != "place"}).encode())
 
 
 def _article(words: str) -> str:
@@ -146,10 +178,10 @@ def _render_all(cache: Path, target: Path, size: int, groups: Sequence[str]) -> 
     group_of = {number: group for group in groups for number in GROUPS[group]}
     slugs = _slugs(cache)
     pictures: list[np.ndarray] = []
-    table: list[dict[str, str]] = []
+    table: list[dict[str, Any]] = []
     for collection in COLLECTIONS:
         icons = json.loads((_fetch(cache, collection) / "icons.json").read_text("utf-8"))
-        for entry in labels:
+        for place, entry in enumerate(labels):
             svg = _svg(icons, slugs.get(_codepoint(entry["hexcode"])), entry["label"])
             if svg is None:
                 continue
@@ -161,9 +193,10 @@ def _render_all(cache: Path, target: Path, size: int, groups: Sequence[str]) -> 
                     "style": collection.style,
                     "colour": _main_colour(rgba),
                     "group": group_of[entry["group"]],
+                    "place": place,
                 }
             )
-    order = sorted(range(len(table)), key=lambda i: zlib.crc32(json.dumps(table[i]).encode()))
+    order = sorted(range(len(table)), key=lambda i: _shuffled(table[i]))
     temporary = target.with_suffix(".tmp.npz")
     np.savez(
         temporary,

@@ -14,8 +14,12 @@ import click
 from .. import __version__
 from ..errors import SdcreativeError, UsageError
 from ..host import Host, plugins_enabled
+from .batch import batch_command
 from .plugins import plugins_group
 from .presets import presets_group
+from .provenance import diff_command, from_command
+from .runs import runs_group
+from .smoothness import smoothness_command
 from .tools import run_command, tool_command
 
 INTERRUPTED = 130
@@ -75,7 +79,16 @@ def build_cli(host: Host) -> click.Group:
         epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.",
     )
     click.version_option(__version__, prog_name="sdcreative")(group)
-    for command in (run_command(host), presets_group(host), plugins_group(host)):
+    for command in (
+        run_command(host),
+        presets_group(host),
+        plugins_group(host),
+        runs_group(host),
+        batch_command(host),
+        from_command(host),
+        diff_command(host),
+        smoothness_command(),
+    ):
         group.add_command(command)
     return group
 

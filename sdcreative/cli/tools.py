@@ -16,6 +16,7 @@ from ..host import Host
 if TYPE_CHECKING:
     from ..presets import Preset
     from ..presets.parsing import KeyPath
+    from ..produce import Studios
     from ..tools import Tool
 
 
@@ -50,6 +51,16 @@ def other_flags() -> list[click.Option]:
             help="Change any setting; may be repeated.",
         ),
         click.Option(["--overwrite"], is_flag=True, help="Replace output that exists."),
+        click.Option(
+            ["--keep/--no-keep"],
+            default=True,
+            help="Keep finished frames, to go on after a stop (default).",
+        ),
+        click.Option(
+            ["--metadata/--no-metadata"],
+            default=True,
+            help="Write the settings into the output (default).",
+        ),
         click.Option(["--dry-run"], is_flag=True, help="Say what would be done; do nothing."),
     ]
 
@@ -60,14 +71,14 @@ def tool_command(tool: Tool) -> click.Command:
 
     def callback(source: str | tuple[str, ...], **flags: Any) -> None:
         text = source if isinstance(source, str) else " ".join(source)
-        if key and not _is_preset(text):
+        if key and not is_preset(text):
             if any(one.split("=")[0].strip() == key for one in flags["assignments"]):
                 raise UsageError(f"--set {key}=...: {key} is given by the words already")
-            preset = _load(None, tool, flags, {(key,): (text, key.upper())})
-            _execute(tool, preset, _file_name(text), flags)
+            preset = load(None, tool, flags, {(key,): (text, key.upper())})
+            execute(tool, preset, _file_name(text), flags)
         else:
-            preset = _load(text, tool, flags)
-            _execute(tool, preset, Path(text).stem, flags)
+            preset = load(text, tool, flags)
+            execute(tool, preset, Path(text).stem, flags)
 
     flags = setting_flags()
     for flag in flags:
@@ -94,8 +105,8 @@ def run_command(host: Host) -> click.Command:
     """`sdcreative run`: whatever tool the preset names."""
 
     def callback(source: str, **flags: Any) -> None:
-        tool = tool_of_preset(host, _load(source, None, {"assignments": flags["assignments"]}))
-        _execute(tool, _load(source, tool, flags), Path(source).stem, flags)
+        tool = tool_of_preset(host, load(source, None, {"assignments": flags["assignments"]}))
+        execute(tool, load(source, tool, flags), Path(source).stem, flags)
 
     return click.Command(
         "run",
@@ -125,7 +136,7 @@ def tool_of_preset(host: Host, preset: Preset) -> Tool:
     raise PresetError(f"{preset.source}: no plugin has a tool {preset.plugin!r}; {hint}")
 
 
-def _load(
+def load(
     source: str | None,
     tool: Tool | None,
     flags: Mapping[str, Any],
@@ -144,7 +155,14 @@ def _load(
     return load_preset(source, overrides, flags["assignments"], plugin=tool.name if tool else None)
 
 
-def _execute(tool: Tool, preset: Preset, default_name: str, flags: Mapping[str, Any]) -> None:
+def execute(
+    tool: Tool,
+    preset: Preset,
+    default_name: str,
+    flags: Mapping[str, Any],
+    studios: Studios | None = None,
+) -> None:
+    """Run a tool with a preset; ``studios`` keeps the model for the next one."""
     from ..presets import validate
     from ..tools import Job, PictureTool
 
@@ -160,12 +178,15 @@ def _execute(tool: Tool, preset: Preset, default_name: str, flags: Mapping[str, 
             overwrite=overwrite,
             dry_run=dry_run,
             report=click.echo,
+            keep=flags["keep"],
+            metadata=flags["metadata"],
+            studios=studios,
         )
     else:
         tool.run(validate(preset, tool.settings), Job(overwrite, dry_run, click.echo))
 
 
-def _is_preset(text: str) -> bool:
+def is_preset(text: str) -> bool:
     from ..presets import bundled_presets
 
     if Path(text).suffix.lower() in (".yaml", ".yml"):

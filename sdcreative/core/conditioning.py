@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from .interpolation import lerp, slerp
+from .curves import EVEN, Spans, smooth_lerp, smooth_slerp
 from .timeline import Method
 
 
@@ -42,7 +42,30 @@ class Conditioning:
             )
 
 
-def blend(a: Conditioning, b: Conditioning, t: float, method: Method = "slerp") -> Conditioning:
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The prompts around a path between two, which make it a smooth curve; see ``core.curves``.
+
+    Attributes:
+        before: the prompt before the path's start, as long as that; None where there is none.
+        after: the prompt after its end, likewise.
+        spans: how long the ways before -> start, start -> end and end -> after last.
+    """
+
+    before: Conditioning | None = None
+    after: Conditioning | None = None
+    spans: Spans = EVEN
+
+
+def blend(
+    a: Conditioning,
+    b: Conditioning,
+    t: float,
+    method: Method = "slerp",
+    *,
+    centre: Conditioning | None = None,
+    neighbours: Neighbours | None = None,
+) -> Conditioning:
     """The point at t between two prompts of equal length.
 
     Tokens that are the same in both, such as the start token, stay the same bit for bit.
@@ -52,6 +75,9 @@ def blend(a: Conditioning, b: Conditioning, t: float, method: Method = "slerp") 
         b: given back, as a copy, at t = 1; ``align`` makes it as long as a.
         t: in [0, 1].
         method: "slerp" turns the vector of each token on its own arc; "lerp" goes straight.
+        centre: the prompt whose tokens slerp turns around, as long as a; the origin if None. A
+            straight line has no centre.
+        neighbours: the prompts that the path comes from and goes on to; None for the shortest way.
 
     Raises:
         UsageError: t or method out of range, lengths, widths or numbers of prompts that differ,
@@ -59,12 +85,21 @@ def blend(a: Conditioning, b: Conditioning, t: float, method: Method = "slerp") 
     """
     if method not in ("slerp", "lerp"):
         raise UsageError(f"no way of blending is called {method!r}; choose slerp or lerp")
-    _check_alike([a, b])
-    between = slerp if method == "slerp" else lerp
+    around = neighbours or Neighbours()
+    involved = (around.before, around.after, centre)
+    _check_alike([a, b, *(each for each in involved if each is not None)])
+
+    def point(start: Tensor, end: Tensor, *beside: Tensor | None) -> Tensor:
+        before, after, middle = beside
+        if method == "lerp":
+            return smooth_lerp(before, start, end, after, t, around.spans)
+        return smooth_slerp(before, start, end, after, t, around.spans, centre=middle)
+
     pooled = None
     if a.pooled is not None and b.pooled is not None:
-        pooled = between(a.pooled, b.pooled, t)
-    return Conditioning(between(a.embeddings, b.embeddings, t), pooled)
+        pooled = point(a.pooled, b.pooled, *(None if c is None else c.pooled for c in involved))
+    beside = (None if c is None else c.embeddings for c in involved)
+    return Conditioning(point(a.embeddings, b.embeddings, *beside), pooled)
 
 
 def align(
@@ -105,6 +140,17 @@ def pad(conditioning: Conditioning, tokens: int, empty: Conditioning) -> Conditi
     padding = empty.embeddings.to(conditioning.embeddings).expand(count, -1, -1)
     embeddings = torch.cat([conditioning.embeddings, *[padding] * chunks], dim=1)
     return Conditioning(embeddings, conditioning.pooled)
+
+
+def fit(conditioning: Conditioning, tokens: int, empty: Conditioning) -> Conditioning:
+    """A prompt beside a path of so many tokens: padded as ``pad`` does, or cut.
+
+    What a neighbour or a centre has beyond both ends of a path moves nothing: there both ends
+    are chunks of the empty prompt, and what is equal in both stays as it is.
+    """
+    if conditioning.embeddings.shape[1] > tokens:
+        return Conditioning(conditioning.embeddings[:, :tokens], conditioning.pooled)
+    return pad(conditioning, tokens, empty)
 
 
 def stack(conditionings: Sequence[Conditioning]) -> Conditioning:

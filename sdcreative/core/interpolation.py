@@ -31,10 +31,10 @@ def lerp(a: Tensor, b: Tensor, t: float) -> Tensor:
     Raises:
         UsageError: t out of range, or tensors that differ in shape or dtype.
     """
-    _check(a, b, t)
+    check(a, b, t)
     if t in (0, 1):
         return (b if t else a).clone()
-    start, end = _widen(a), _widen(b)
+    start, end = widen(a), widen(b)
     return (start + t * (end - start)).to(a.dtype)
 
 
@@ -62,11 +62,11 @@ def slerp(a: Tensor, b: Tensor, t: float, *, dim: int = -1, centre: Tensor | Non
         UsageError: t out of range, or tensors that differ in shape or dtype.
         RuntimeError: a centre that does not broadcast to the shape of a.
     """
-    _check(a, b, t)
+    check(a, b, t)
     if t in (0, 1):
         return (b if t else a).clone()
-    start, end = _widen(a), _widen(b)
-    middle = 0.0 if centre is None else _widen(centre).expand_as(a)
+    start, end = widen(a), widen(b)
+    middle = 0.0 if centre is None else widen(centre).expand_as(a)
     start, end = start - middle, end - middle
 
     start_length = torch.linalg.vector_norm(start, dim=dim, keepdim=True)
@@ -88,12 +88,17 @@ def slerp(a: Tensor, b: Tensor, t: float, *, dim: int = -1, centre: Tensor | Non
     return torch.where((a == b).all(dim=dim, keepdim=True), a, point)
 
 
-def _widen(x: Tensor) -> Tensor:
+def widen(x: Tensor) -> Tensor:
     """The widest dtype that the tensor's device computes in."""
     return x.float() if x.device.type == "mps" else x.double()
 
 
-def _check(a: Tensor, b: Tensor, t: float) -> None:
+def check(a: Tensor, b: Tensor, t: float) -> None:
+    """Refuse what cannot be interpolated.
+
+    Raises:
+        UsageError: t out of range, or tensors that differ in shape or dtype.
+    """
     if not 0 <= t <= 1:
         raise UsageError(f"t is {t}; it has to lie within 0 and 1")
     if a.shape != b.shape or a.dtype != b.dtype:

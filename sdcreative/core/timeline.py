@@ -157,8 +157,8 @@ class Retiming:
     shot: Callable[[int, float], Shot]
     timeline: Callable[[Sequence[Arc]], Timeline]
     metric: str = "latent"
-    probes: int = 17
-    steps: int = 8
+    probes: int = 33
+    steps: int = 20
 
 
 class Arc(Protocol):
@@ -181,7 +181,7 @@ class Timeline:
 
     Attributes:
         frames: called once for every rendering; returns the frames one by one. A ``Between`` has
-            a ``Shot`` somewhere before and after it.
+            a ``Shot`` somewhere before and after it; see ``closed``.
         length: number of frames, before any are played back.
         steps: sampling steps, at least 1.
         sampler: sampler name, such as "DPM++ 2M Karras".
@@ -190,6 +190,7 @@ class Timeline:
         columns: tile all pictures into one sheet of so many columns; None for a film.
         ping_pong: play the frames back again after the last, without doubling either end; they
             are not rendered twice.
+        closed: played in a circle: a ``Between`` after the last shot leads to the first one.
         retiming: how to place the frames at equal visual steps; the frames are then those of the
             film without it, equal in number. None leaves them where they are.
     """
@@ -202,6 +203,7 @@ class Timeline:
     fps: float = 12.0
     columns: int | None = None
     ping_pong: bool = False
+    closed: bool = False
     retiming: Retiming | None = None
 
     def __iter__(self) -> Iterator[Frame]:

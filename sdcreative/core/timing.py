@@ -34,6 +34,7 @@ def positions(
     frames: int,
     easings: Sequence[str | Easing],
     loop: bool = False,
+    holds: Sequence[float] = (),
 ) -> list[Position]:
     """Spread frames evenly over the time between the first keyframe and the last.
 
@@ -51,13 +52,17 @@ def positions(
             so that a film played in a circle shows no frame twice. Otherwise both ends are
             included: frame 0 is (0, 0.0) and the last is (last segment, 1.0). A single frame is
             the first keyframe.
+        holds: how long each keyframe stays before the way to the next begins, in the unit of
+            ``times``, at least 0 and less than the time up to the next; one for each keyframe, or
+            none at all. The next is reached at its own time nevertheless; that of the last
+            keyframe lengthens the film, except in a loop, where it is a part of the way back.
 
     Returns:
         ``frames`` positions in order.
 
     Raises:
         UsageError: times that do not increase from 0, an easing that is unknown or leaves [0, 1],
-            a number of easings or frames that does not fit.
+            a number of easings, holds or frames that does not fit, a hold without end.
     """
     _check_times(times)
     _check_count("frames", frames)
@@ -68,17 +73,18 @@ def positions(
             "give one for each segment"
         )
     curves = [find_easing(easing) if isinstance(easing, str) else easing for easing in easings]
-    total = times[-1]
+    stays = _check_holds(holds, times, loop)
+    total = times[-1] + stays[last + 1]
     steps = frames if loop else max(frames - 1, 1)
 
     path: list[Position] = []
     for frame in range(frames):
-        if frame == steps:
+        time = total * frame / steps
+        if frame == steps or time >= times[-1]:
             path.append(Position(last, 1.0))
             continue
-        time = total * frame / steps
         segment = min(bisect_right(times, time + _SNAP * total) - 1, last)
-        start, end = times[segment], times[segment + 1]
+        start, end = times[segment] + stays[segment], times[segment + 1]
         if time - start <= _SNAP * total:
             path.append(Position(segment, 0.0))
         else:
@@ -140,6 +146,21 @@ def _check_times(times: Sequence[float]) -> None:
             raise UsageError(
                 f"a keyframe at {after} follows one at {before}; times have to increase"
             )
+
+
+def _check_holds(holds: Sequence[float], times: Sequence[float], loop: bool) -> list[float]:
+    """One for each time; a loop's first keyframe does not wait again at the end."""
+    keyframes = len(times) - 1 if loop else len(times)
+    if holds and len(holds) != keyframes:
+        raise UsageError(f"{len(holds)} holds for {keyframes} keyframes; give one for each")
+    for index, stay in enumerate(holds):
+        way = times[index + 1] - times[index] if index + 1 < len(times) else math.inf
+        if not 0 <= stay < way:
+            raise UsageError(
+                f"keyframe {index} is held for {stay}; give at least 0, and less than the {way:g} "
+                "up to the next"
+            )
+    return [*(holds or [0.0] * keyframes), *([0.0] if loop else [])]
 
 
 def _check_count(name: str, count: int) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..errors import OutputError
 from .image import check_side, png_text
+from .picture_tags import gif_comment, webp_chunks
 
 
 class Clock:
@@ -55,6 +56,7 @@ class GifStream:
         self._clock = Clock(rate, 100, 2)
         file.write(b"GIF89a" + struct.pack("<HHBBB", *size, 0x70, 0, 0))
         file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00")
+        file.write(gif_comment(metadata))
 
     def add(self, picture: Image.Image) -> None:
         """Append one RGB picture."""
@@ -95,8 +97,11 @@ class WebpStream:
         self._file = file
         self._canvas = _three_bytes(size[0] - 1) + _three_bytes(size[1] - 1)
         self._clock = Clock(rate, 1000)
+        # These come last in the file, but are announced first.
+        self._tags = webp_chunks(metadata)
+        flags = 0x02 | sum({b"EXIF": 0x08, b"XMP ": 0x04}[name] for name in self._tags)
         file.write(b"RIFF\0\0\0\0WEBP")
-        self._chunk(b"VP8X", b"\x02\0\0\0" + self._canvas)
+        self._chunk(b"VP8X", bytes([flags, 0, 0, 0]) + self._canvas)
         self._chunk(b"ANIM", b"\xff\xff\xff\xff\0\0")
 
     def _chunk(self, name: bytes, data: bytes) -> None:
@@ -116,7 +121,9 @@ class WebpStream:
         self._chunk(b"ANMF", place + b"\x02" + image)
 
     def close(self) -> None:
-        """Write the length into the header."""
+        """Write the metadata, and the length into the header."""
+        for name, data in self._tags.items():
+            self._chunk(name, data)
         length = self._file.tell() - 8
         if length >= 2**32:
             raise OutputError("WebP holds 4 GiB; use .mp4, or make fewer or smaller frames")

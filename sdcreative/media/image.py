@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 import zlib
@@ -14,6 +15,8 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ..errors import DataError, OutputError
 from .output import StagedFile, estimate_bytes, write_fault
+from .picture_tags import webp_chunks, with_jpeg_segments
+from .tags import check_tags
 
 STILL_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 LONGEST_SIDE = {"JPEG": 65_535, "WEBP": 16_383, "GIF": 65_535}
@@ -120,11 +123,11 @@ def write_picture(
     """Write a PNG, JPEG or WebP: beside the target first, read back, then moved into place.
 
     Args:
-        metadata: text chunks of a PNG, keys of 1 to 79 Latin-1 characters; other formats leave
-            it out.
+        metadata: tags, names of 1 to 79 Latin-1 characters; ``read_tags`` finds them again.
 
     Raises:
-        OutputError: the file exists, cannot be written, or does not read back.
+        OutputError: the file exists, cannot be written, does not read back, or cannot hold the
+            metadata.
     """
     path = Path(path)
     if path.suffix.lower() not in STILL_FORMATS:
@@ -152,30 +155,30 @@ def save(
     """
     kind = STILL_FORMATS[suffix.lower()]
     check_side(path, picture.size, kind)
-    options: dict[str, Any] = {}
+    tags = metadata or {}
+    check_tags(tags)
+    options: dict[str, Any] = {"quality": 95}
     if kind == "PNG":
-        options = {"pnginfo": png_text(metadata)}
+        options = {"pnginfo": png_text(tags)}
         if picture.mode not in ("RGB", "RGBA", "L", "LA", "1", "P", "I;16"):
             picture = flatten(picture)
-    else:
-        options = {"quality": 95}
-        if kind == "JPEG":
-            options["subsampling"] = "4:4:4"
-        if kind == "JPEG" or picture.mode != "RGBA":
-            picture = flatten(picture)
+    elif kind == "JPEG":
+        buffer = io.BytesIO()
+        flatten(picture).save(buffer, "JPEG", subsampling="4:4:4", **options)
+        path.write_bytes(with_jpeg_segments(buffer.getvalue(), tags))
+        return
+    elif picture.mode != "RGBA":
+        picture = flatten(picture)
+    if kind == "WEBP":
+        chunks = webp_chunks(tags)
+        options |= {"exif": chunks.get(b"EXIF", b""), "xmp": chunks.get(b"XMP ", b"")}
     picture.save(path, format=kind, **options)
 
 
-def png_text(metadata: Mapping[str, str] | None) -> PngImagePlugin.PngInfo:
-    """Metadata as PNG text chunks (PNG specification, 11.3.3).
-
-    Raises:
-        OutputError: a key that PNG cannot hold.
-    """
+def png_text(metadata: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+    """Metadata as PNG text chunks (PNG specification, 11.3.3)."""
     text = PngImagePlugin.PngInfo()
-    for key, value in (metadata or {}).items():
-        if not 1 <= len(key) <= 79 or not key.isprintable() or max(map(ord, key)) > 255:
-            raise OutputError(f"metadata key {key!r}: PNG wants 1 to 79 Latin-1 characters")
+    for key, value in metadata.items():
         text.add_text(key, value)
     return text
 

@@ -27,6 +27,7 @@ from .output import (
     write_fault,
 )
 from .probing import frame_files, probe
+from .tags import check_tags
 from .video import Encoder
 
 # What Pillow opens without taking it for a decompression bomb.
@@ -68,7 +69,8 @@ class Sink(ABC):
 
 
 class _FileSink(Sink):
-    def __init__(self, path: Path, overwrite: bool) -> None:
+    def __init__(self, path: Path, overwrite: bool, metadata: Mapping[str, str]) -> None:
+        check_tags(metadata)
         self._path = path
         self._suffix = path.suffix.lower()
         self._staged = StagedFile(path, overwrite)
@@ -97,7 +99,7 @@ class FilmSink(_FileSink):
         rate: Fraction,
         metadata: Mapping[str, str],
     ) -> None:
-        super().__init__(path, overwrite)
+        super().__init__(path, overwrite, metadata)
         try:
             self._encoder = Encoder(self._staged.path, path, self._suffix, size, rate, metadata)
         except OutputError:
@@ -126,7 +128,7 @@ class StreamSink(_FileSink):
         rate: Fraction,
         metadata: Mapping[str, str],
     ) -> None:
-        super().__init__(path, overwrite)
+        super().__init__(path, overwrite, metadata)
         self._file = self._staged.path.open("wb")
         try:
             self._stream = STREAMS[self._suffix](self._file, size, rate, metadata)
@@ -168,7 +170,7 @@ class StillSink(_FileSink):
         self._sheet: Image.Image | None = None
         self._metadata = metadata
         self._check_sheet(path, length or 1)
-        super().__init__(path, overwrite)
+        super().__init__(path, overwrite, metadata)
 
     @staticmethod
     def _too_many(path: Path) -> OutputError:
@@ -218,6 +220,7 @@ class FolderSink(Sink):
     """A folder of PNGs, kept in a hidden folder inside it until all are whole."""
 
     def __init__(self, path: Path, overwrite: bool, metadata: Mapping[str, str]) -> None:
+        check_tags(metadata)
         self._path = path
         self._name = path.resolve().name or "frame"
         self._metadata = metadata

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
 from PIL import Image
 
 from ..errors import DataError, OutputError
+from .film_tags import ffmetadata
 from .output import LIMIT_SIGNAL, disk_full
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -82,14 +84,17 @@ class Encoder:
         width, height = (side + side % 2 for side in size)
         command = [ffmpeg(), "-nostdin", "-hide_banner", "-v", "error", "-f", "rawvideo"]
         command += ["-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"]
-        command += ["-framerate", str(rate), "-i", "pipe:0", "-fps_mode", "passthrough"]
-        command += ["-vf", _BT709, "-c:v", "libx264", "-preset", "medium", "-crf", "16"]
-        command += ["-fflags", "+bitexact", "-movflags", "+faststart+use_metadata_tags"]
-        for key, value in metadata.items():
-            command += ["-metadata", f"{key}={value}"]
-        command += ["-y", "-f", CONTAINERS[suffix], f"file:{path}"]
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        command += ["-framerate", str(rate), "-i", "pipe:0"]
+        self._files = ExitStack()
+        self._log = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         try:
+            if metadata:
+                command += ["-f", "ffmetadata", "-i", self._tags_file(metadata)]
+                command += ["-map_metadata", "1"]
+            command += ["-map", "0:v", "-fps_mode", "passthrough", "-vf", _BT709]
+            command += ["-c:v", "libx264", "-preset", "medium", "-crf", "16"]
+            command += ["-fflags", "+bitexact", "-movflags", "+faststart+use_metadata_tags"]
+            command += ["-y", "-f", CONTAINERS[suffix], f"file:{path}"]
             # Its own session: Ctrl-C is for us, who then finish the film.
             self._process = subprocess.Popen(
                 command,
@@ -100,8 +105,15 @@ class Encoder:
                 start_new_session=True,
             )
         except OSError as error:
-            self._log.close()
+            self._files.close()
             raise OutputError(f"{name}: the encoder does not start: {error}") from error
+
+    def _tags_file(self, metadata: Mapping[str, str]) -> str:
+        """The tags in a file that lasts as long as the encoder does."""
+        folder = self._files.enter_context(tempfile.TemporaryDirectory(prefix="sdcreative-"))
+        file = Path(folder) / "tags.txt"
+        file.write_bytes(ffmetadata(metadata).encode("utf-8"))
+        return f"file:{file}"
 
     def add(self, picture: Image.Image) -> None:
         """Append one RGB picture.
@@ -129,7 +141,7 @@ class Encoder:
             return
         self._log.seek(0)
         log = self._log.read().decode("utf-8", "replace")
-        self._log.close()
+        self._files.close()
         if not code:
             return
         if "No space left" in log or (LIMIT_SIGNAL is not None and code == -LIMIT_SIGNAL):
@@ -141,7 +153,7 @@ class Encoder:
         self._process.kill()
         self._process.wait()
         self._close_pipe()
-        self._log.close()
+        self._files.close()
 
     def _close_pipe(self) -> None:
         if self._process.stdin is not None:

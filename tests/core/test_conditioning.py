@@ -3,7 +3,17 @@ import dataclasses
 import pytest
 import torch
 
-from sdcreative.core.conditioning import Conditioning, align, blend, guide, pad, stack
+from sdcreative.core.conditioning import (
+    Conditioning,
+    Neighbours,
+    align,
+    blend,
+    fit,
+    guide,
+    pad,
+    stack,
+)
+from sdcreative.core.curves import smooth_lerp, smooth_slerp
 from sdcreative.core.interpolation import lerp, slerp
 from sdcreative.errors import UsageError
 
@@ -165,3 +175,46 @@ def test_guide_refuses():
     for scales in (torch.ones(2), torch.ones(3, 1)):
         with pytest.raises(UsageError, match="give one for each"):
             guide(unconditional, conditional, scales)
+
+
+@pytest.mark.parametrize("method", ["slerp", "lerp"])
+@pytest.mark.parametrize("t", [0.25, 0.9])
+def test_neighbours_bend_each_token_and_the_pooled_vector(method, t):
+    before, a, b, after, centre = (prompt(seed) for seed in range(5))
+    spans = (1.0, 2.0, 0.5)
+    function, options = smooth_lerp, {}
+    if method == "slerp":
+        function, options = smooth_slerp, {"centre": centre.embeddings[0]}
+    around = Neighbours(before, after, spans)
+    result = blend(a, b, t, method, centre=centre, neighbours=around)
+    tokens = [each.embeddings[0] for each in (before, a, b, after)]
+    assert torch.equal(result.embeddings[0], function(*tokens, t, spans, **options))
+    if method == "slerp":
+        options = {"centre": centre.pooled}
+    pooled = [each.pooled for each in (before, a, b, after)]
+    assert torch.equal(result.pooled, function(*pooled, t, spans, **options))
+    assert same(blend(a, b, 0.0, method, centre=centre, neighbours=around), a)
+    assert same(blend(a, b, 1.0, method, centre=centre, neighbours=around), b)
+    assert torch.equal(result.embeddings[:, 0], a.embeddings[:, 0])
+
+
+def test_a_centre_changes_slerp_and_leaves_lerp_alone():
+    a, b, centre = prompt(0), prompt(1), prompt(2)
+    assert same(blend(a, b, 0.5, "lerp", centre=centre), blend(a, b, 0.5, "lerp"))
+    assert not same(blend(a, b, 0.5, centre=centre), blend(a, b, 0.5))
+
+
+def test_neighbours_and_centre_are_checked_too():
+    a, b = prompt(0), prompt(1)
+    with pytest.raises(UsageError, match="align"):
+        blend(a, b, 0.5, centre=prompt(2, chunks=2))
+    with pytest.raises(UsageError, match="not there for all prompts"):
+        blend(a, b, 0.5, neighbours=Neighbours(after=prompt(2, pooled=False)))
+
+
+def test_fit_pads_or_cuts():
+    empty, long = prompt(9), prompt(0, chunks=3)
+    assert same(fit(long, 3 * CHUNK, empty), long)
+    assert torch.equal(fit(long, CHUNK, empty).embeddings, long.embeddings[:, :CHUNK])
+    assert torch.equal(fit(long, CHUNK, empty).pooled, long.pooled)
+    assert same(fit(prompt(1), 2 * CHUNK, empty), pad(prompt(1), 2 * CHUNK, empty))

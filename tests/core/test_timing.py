@@ -147,3 +147,52 @@ def test_ping_pong_in_a_circle_always_moves_by_one(length):
     path = ping_pong(length)
     assert len(path) == 2 * length - 2
     assert {abs(a - b) for a, b in zip(path, [*path[1:], path[0]], strict=True)} == {1}
+
+
+def test_a_held_keyframe_stays_and_the_next_is_reached_at_its_own_time():
+    path = positions([0, 4, 8], 9, ["linear", "in-quad"], holds=[2, 1, 0])
+    assert path[:3] == [Position(0, 0.0)] * 3
+    assert path[3:6] == [Position(0, 0.5), Position(1, 0.0), Position(1, 0.0)]
+    assert [p.t for p in path[6:]] == pytest.approx([1 / 9, 4 / 9, 1])
+
+
+def test_the_last_hold_lengthens_a_film():
+    path = positions([0, 2], 6, ["linear"], holds=[0, 3])
+    assert path == [Position(0, 0.0), Position(0, 0.5), *[Position(0, 1.0)] * 4]
+
+
+def test_a_loop_waits_at_its_first_keyframe_once():
+    path = positions([0, 3, 6], 6, ["linear"] * 2, loop=True, holds=[1, 2])
+    assert path == [
+        *[Position(0, 0.0)] * 2,
+        Position(0, 0.5),
+        *[Position(1, 0.0)] * 3,
+    ]
+
+
+@pytest.mark.parametrize("count", range(2, 20))
+def test_holds_survive_rounding(count):
+    times = [index / 10 for index in range(count + 1)]
+    path = positions(times, 2 * count + 1, ["linear"] * count, holds=[0.05] * count + [0.0])
+    assert path == [*(Position(i // 2, 0.0) for i in range(2 * count)), Position(count - 1, 1.0)]
+
+
+def test_no_holds_are_holds_of_nothing():
+    plain = positions([0, 1, 3], 8, ["in", "out"])
+    assert positions([0, 1, 3], 8, ["in", "out"], holds=[0, 0, 0]) == plain
+
+
+@pytest.mark.parametrize(
+    ("holds", "loop", "message"),
+    [
+        ([0, 2, 0], False, "keyframe 1 is held for 2; give at least 0, and less than the 2 up to"),
+        ([-1, 0, 0], False, "keyframe 0 is held for -1"),
+        ([0, 0, math.inf], False, "keyframe 2 is held for inf"),
+        ([0, math.nan, 0], False, "keyframe 1 is held for nan"),
+        ([0, 0], False, "2 holds for 3 keyframes"),
+        ([0, 0, 0], True, "3 holds for 2 keyframes"),
+    ],
+)
+def test_holds_without_time_for_the_way_are_refused(holds, loop, message):
+    with pytest.raises(UsageError, match=message):
+        positions([0, 1, 3], 8, ["linear"] * 2, loop, holds)

@@ -14,6 +14,7 @@ from sdcreative import OutputError, Shot, Studio
 from sdcreative.embeddings import Embeddings
 from sdcreative.media.writers import count_frames
 from sdcreative.produce import produce
+from sdcreative.retiming import retime
 from sdcreative_plugins.animate import sdcreative_tools
 from sdcreative_plugins.animate.settings import AnimateSettings
 from sdcreative_plugins.animate.timeline import timeline
@@ -73,6 +74,52 @@ def test_each_keyframe_is_the_plain_picture_of_its_own_settings(studio: Studio) 
         studio.picture("", seed=3, steps=2),
     ]
     assert np.abs(film[[0, 2, 4]] - pixels(plain)).max() <= 1
+
+
+@pytest.mark.parametrize("centre", ["zero", "empty", "negative"])
+@pytest.mark.parametrize("guidance_scale", [1, 3])
+def test_keyframes_of_a_smooth_loop_are_plain_pictures(
+    studio: Studio, centre: str, guidance_scale: float
+) -> None:
+    prompts = [BEAR, APPLE, " ".join([APPLE] * 20)]
+    film = timeline(
+        settings(
+            keyframes=prompts,
+            frames=6,
+            loop=True,
+            path="smooth",
+            centre=centre,
+            guidance_scale=guidance_scale,
+            negative_prompt="blue",
+        )
+    )
+    plain = pixels(
+        studio.picture(
+            prompt, seed=3, steps=2, guidance_scale=guidance_scale, negative_prompt="blue"
+        )
+        for prompt in prompts
+    )
+    made = pixels(studio.render(film))
+    assert np.abs(made[::2] - plain).max() <= 1
+    assert all(np.abs(made[i] - made[i - 1]).max() > 1 for i in range(6))
+
+
+def test_one_prompt_in_a_circle_of_noise_closes(studio: Studio) -> None:
+    circle = settings(keyframes=[BEAR], frames=12, loop=True, noise="circle", noise_radius=0.2)
+    film = pixels(studio.render(timeline(circle)))
+    steps = [np.abs(film[i] - film[i - 1]).mean() for i in range(12)]
+    assert steps[0] < 2 * np.median(steps)
+    assert min(steps) > 0
+
+
+def test_perceptual_timing_evens_the_steps_out(studio: Studio) -> None:
+    made = timeline(settings(timing="perceptual", metric="pixel", probes=9, frames=9, coherence=0))
+    even = pixels(studio.render(made))
+    fresh, _ = retime(studio, made)
+    found = pixels(studio.render(fresh))
+    assert np.abs(found[[0, -1]] - even[[0, -1]]).max() <= 1
+    largest = [np.abs(np.diff(film, axis=0)).mean(axis=(1, 2, 3)).max() for film in (even, found)]
+    assert largest[1] < largest[0]
 
 
 @pytest.mark.parametrize("interpolation", ["slerp", "lerp"])

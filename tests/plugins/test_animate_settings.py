@@ -9,6 +9,7 @@ import pytest
 
 from sdcreative import PresetError
 from sdcreative.presets import load_preset, schema, validate
+from sdcreative_plugins.animate.guidance import GuidanceKey
 from sdcreative_plugins.animate.schedule import schedule
 from sdcreative_plugins.animate.settings import AnimateSettings, Keyframe
 
@@ -87,6 +88,24 @@ def test_a_keyframe_keeps_its_own_settings_in_a_map() -> None:
             (0, 1, 4),
             4,
         ),
+        ("keyframes: [{prompt: a, hold: 1}, b, c]", (0, 36, 60), 61),
+        ("keyframes: [a, b, {prompt: c, hold: 6 frames}]", (0, 24, 48), 55),
+        ("keyframes: [{prompt: a, hold: 6 frames}, b, c]\nframes: 21", (0, 13, 20), 21),
+        (
+            "keyframes: [{prompt: a, hold: 0.5}, {prompt: b, hold: 1 frame}]\n"
+            "loop: true\nfps: 4\nseconds: 2",
+            (0, 4.5, 8),
+            8,
+        ),
+        ("keyframes: {0: {prompt: a, hold: 0.1}, 9: {prompt: b, hold: 3 frames}}", (0, 9), 13),
+        (
+            "keyframes: [{prompt: a, duration: 2, hold: 1}, {prompt: b, hold: 1}]\nfps: 2",
+            (0, 4),
+            7,
+        ),
+        ("keyframes: [a]\nloop: true\nnoise: circle", (0, 24), 24),
+        ("prompts: a\nloop: true\nnoise: circle\nframes: 5", (0, 5), 5),
+        ("keyframes: {0: a}\nloop: true\nnoise: circle\nseconds: 1", (0, 12), 12),
     ],
 )
 def test_forms_of_timing(text: str, times: tuple[float, ...], frames: int) -> None:
@@ -184,12 +203,93 @@ def test_forms_of_timing(text: str, times: tuple[float, ...], frames: int) -> No
             "4:12: ping_pong: 'loop' and 'ping_pong' exclude each other",
         ),
         (
-            "keyframes: [a, b]\nease: in_out",
-            "3:7: ease: no easing is called 'in_out'; did you mean 'in-out'?",
+            "keyframes: [a, b]\nease: in-oot",
+            "3:7: ease: no easing is called 'in-oot'; did you mean 'in-out'?",
         ),
         (
             "keyframes:\n- {prompt: a, ease: inn}\n- b",
             "3:21: keyframes.0.ease: no easing is called 'inn'; did you mean 'in'?",
+        ),
+        ("prompts: [a]\nloop: true", "2:10: prompts: 1 item; at least 2 items"),
+        ("keyframes: [a]\nnoise: circle", "2:12: keyframes: 1 item; at least 2 items"),
+        (
+            "keyframes: [{prompt: a, hold: -1}, b]",
+            "2:31: keyframes.0.hold: -1 is too small; at least 0",
+        ),
+        (
+            "keyframes: [{prompt: a, hold: 6 fraems}, b]",
+            "2:31: keyframes.0.hold: '6 fraems' is no length; give seconds (0.5), or frames "
+            "('6 frames')",
+        ),
+        (
+            "keyframes:\n- {prompt: a, at: 0, hold: 2}\n- {prompt: b, at: 2}\nfps: 4",
+            "3:28: keyframes.0.hold: held for 8 frames, but the next keyframe comes after 8",
+        ),
+        (
+            "keyframes:\n  0: a\n  4: {prompt: b, hold: 5 frames}\nloop: true",
+            "4:24: keyframes.4.hold: held for 5 frames, but the next keyframe comes after 4",
+        ),
+        (
+            "keyframes: [{prompt: a, hold: 5 frames}, b]\nframes: 6",
+            "3:9: frames: the keyframes are held for 5 of 5 frames",
+        ),
+        (
+            "keyframes: [a, {prompt: b, seed: 3}]\nnoise: circle",
+            "2:34: keyframes.1.seed: 'noise: circle' goes by the film's seed",
+        ),
+        (
+            "keyframes: [a, b]\nnoise: circle\nnoise_radius: 1.6",
+            "4:15: noise_radius: 1.6 is too large; at most 1.5708",
+        ),
+        (
+            "keyframes: [a, b]\npath: smoth",
+            "3:7: path: 'smoth' is not 'straight' or 'smooth'; did you mean 'smooth'?",
+        ),
+        (
+            "keyframes: [a, b]\ncentre: middle",
+            "3:9: centre: 'middle' is not 'zero', 'empty' or 'negative'",
+        ),
+        ("keyframes: [a, b]\nprobes: 2", "3:9: probes: 2 is too small; at least 3"),
+        (
+            "keyframes: [a, b]\nmetric: latnet",
+            "3:9: metric: no metric is called 'latnet'; did you mean 'latent'?",
+        ),
+        (
+            "keyframes: [a, b]\nguidance_scale: 101",
+            "3:17: guidance_scale: 101 is too large; at most 100",
+        ),
+        (
+            "keyframes: [a, b]\nguidance_scale: [1]",
+            "3:17: guidance_scale: a list is not a number or text or a mapping of keys",
+        ),
+        (
+            "keyframes: [a, b]\nguidance_scale: 7 + sinn(t)",
+            "3:17: guidance_scale: '7 + sinn(t)', column 5: 'sinn' is unknown; did you mean 'sin'?",
+        ),
+        (
+            "keyframes: [a, b]\nguidance_scale: 0:(7), 30:(t",
+            "3:17: guidance_scale: '0:(7), 30:(t', column 13: it ends; ')' is missing",
+        ),
+        (
+            "keyframes: [a, b]\nguidance_scale: t*5",
+            "3:17: guidance_scale: 105 at frame 21; keep it within 0 and 100, as with "
+            "clip(..., 1, 20)",
+        ),
+        (
+            "keyframes: [a, b]\nguidance_scale: 7 + 1/(t-3)",
+            "3:17: guidance_scale: '7 + 1/(t-3)' has no value at frame 3: it divides by 0",
+        ),
+        (
+            "keyframes: [a, b]\nguidance_scale: {0: 1, x: 2}",
+            "3:24: guidance_scale.x: the key 'x' is not a whole number",
+        ),
+        (
+            'keyframes: [a, b]\nguidance_scale: {0: 1, "0": 2}',
+            "3:29: guidance_scale.0: frame 0 again; keep one of them",
+        ),
+        (
+            "keyframes: [a, b]\nguidance_scale: {0: {value: 1, ease: inn}, 9: 2}",
+            "3:38: guidance_scale.0.ease: no easing is called 'inn'; did you mean 'in'?",
         ),
         (
             "keyframes: [a, b]\ninterpolation: slurp",
@@ -201,6 +301,32 @@ def test_faults(text: str, message: str) -> None:
     with pytest.raises(PresetError) as error:
         load(text)
     assert str(error.value) == f"film.yaml:{message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3", 3.0),
+        ("2.5", 2.5),
+        ("7 + sin(t)", "7 + sin(t)"),
+        ("0:(1.0), 30:(7.5)", "0:(1.0), 30:(7.5)"),
+        ("{0: 1.0, 30: 2 + t/20}", {0: 1.0, 30: "2 + t/20"}),
+        ('{"0": 1.0}', {0: 1.0}),
+        (
+            "{0: {value: 1, ease: in_out}, 9: 4}",
+            {0: GuidanceKey(value=1, ease="in_out"), 9: 4.0},
+        ),
+    ],
+)
+def test_forms_of_guidance(text: str, expected: Any) -> None:
+    assert load(f"keyframes: [a, b]\nguidance_scale: {text}").guidance_scale == expected
+
+
+@pytest.mark.parametrize(
+    "ease", ["in_out", "easeOutBounce", "'steps(3)'", "cubic-bezier(0.4, 0, 0.2, 1)", "ease"]
+)
+def test_easings_may_be_written_in_many_ways(ease: str) -> None:
+    assert load(f"keyframes: [a, b]\nease: {ease}").ease == ease.strip("'")
 
 
 def test_all_faults_of_a_keyframe_at_once() -> None:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from sdcreative import Between, Blend, Frame, Noise, Shot, Timeline
-from sdcreative.core.timing import Position
+from sdcreative import (
+    Between,
+    Blend,
+    Curve,
+    Frame,
+    Mixture,
+    Noise,
+    Position,
+    Shot,
+    Timeline,
+    seed_circle,
+    seed_curve,
+    seed_orbit,
+)
 from sdcreative_plugins.animate.settings import AnimateSettings, Keyframe
 from sdcreative_plugins.animate.timeline import Walk, timeline
 
@@ -186,3 +200,260 @@ def test_frames_are_made_when_asked_for_and_anew_each_time(
     next(frames)
     assert len(made) == 2
     assert list(one) == list(one)
+
+
+def test_centre_and_interpolation_are_those_of_every_path() -> None:
+    end = Keyframe(prompt="b", negative_prompt="y")
+    middle = shots("a", end, frames=3, centre="empty")[1]
+    assert middle.prompt == Blend("a", "b", 0.5, centre="empty")
+    assert middle.negative == Blend("", "y", 0.5, centre="empty")
+    assert middle.trunk is not None
+    assert middle.trunk.prompt.centre == "empty"
+
+
+def curves(found: list[Shot]) -> list[Curve | None]:
+    """The curve of every segment, from frames that fall on its middle."""
+    return [shot.prompt.curve for shot in found[1::2]]
+
+
+def test_a_smooth_path_knows_its_neighbours() -> None:
+    assert curves(shots("a", "b", "c", "d", frames=7, path="smooth")) == [
+        Curve(None, "c", (2.0, 2.0, 2.0)),
+        Curve("a", "d", (2.0, 2.0, 2.0)),
+        Curve("b", None, (2.0, 2.0, 2.0)),
+    ]
+
+
+def test_a_smooth_loop_is_a_closed_curve() -> None:
+    assert curves(shots("a", "b", "c", frames=6, loop=True, path="smooth")) == [
+        Curve("c", "c", (2.0, 2.0, 2.0)),
+        Curve("a", "a", (2.0, 2.0, 2.0)),
+        Curve("b", "b", (2.0, 2.0, 2.0)),
+    ]
+    assert curves(shots("a", "b", frames=4, loop=True, path="smooth")) == [
+        Curve("b", "a", (2.0, 2.0, 2.0)),
+        Curve("a", "b", (2.0, 2.0, 2.0)),
+    ]
+
+
+def test_the_spans_of_a_curve_are_the_durations_of_its_ways_without_holds() -> None:
+    walk = Walk(
+        AnimateSettings(
+            keyframes={
+                0: "a",
+                4: Keyframe(prompt="b", hold="2 frames"),
+                12: "c",
+                15: "d",
+            },
+            path="smooth",
+        )
+    )
+    curve = walk.shot(Position(1, 0.5)).prompt.curve
+    assert curve == Curve("a", "d", (4.0, 6.0, 3.0))
+
+
+def test_two_keyframes_have_no_curve_and_negatives_have_their_own() -> None:
+    assert curves(shots("a", "b", frames=3, path="smooth")) == [None]
+    b, c = (Keyframe(prompt=p, negative_prompt=n) for p, n in (("b", "y"), ("c", "z")))
+    first = shots("a", b, c, frames=5, path="smooth", negative_prompt="x")[1]
+    assert first.negative == Blend("x", "y", 0.5, curve=Curve(None, "z", (2.0, 2.0, 2.0)))
+    assert first.trunk is not None
+    assert first.trunk.prompt == replace(first.prompt, t=0.5)
+
+
+def test_seeds_too_are_passed_in_a_curve() -> None:
+    keyframes = [Keyframe(prompt="a", seed=seed) for seed in (1, 2, 3)]
+    found = shots(*keyframes, frames=5, path="smooth")
+    assert [found[i].noise for i in (0, 2)] == [Noise(1, 2, 0.0), Noise(2, 3, 0.0)]
+    assert found[1].noise == Mixture(seed_curve([1, 2, 3], 0, 0.5))
+    straight = shots(*keyframes, frames=5)
+    assert straight[1].noise == Noise(1, 2, 0.5)
+
+
+def test_noise_goes_round_a_circle_once() -> None:
+    found = shots("a", "b", frames=8, loop=True, noise="circle", seed=3)
+    assert [s.noise for s in found] == [Mixture(seed_circle(3, 4, i / 8)) for i in range(8)]
+    assert found[0].noise == Mixture(((3, 1.0),))
+    assert {s.trunk for s in found} == {None}
+    open_film = shots("a", "b", "c", frames=9, noise="circle", seed=3)
+    assert open_film[0].noise == open_film[-1].noise == Mixture(((3, 1.0),))
+    assert len({s.noise for s in open_film}) == 8
+
+
+def test_noise_may_stay_near_the_seed() -> None:
+    found = shots("a", "b", frames=8, loop=True, noise="circle", noise_radius=0.3, seed=2**32 - 1)
+    for i, shot in enumerate(found):
+        assert isinstance(shot.noise, Mixture)
+        assert shot.noise == Mixture(seed_orbit(2**32 - 1, 0, 1, 0.3, i / 8))
+        assert dict(shot.noise.terms)[2**32 - 1] == pytest.approx(math.cos(0.3))
+
+
+def test_a_circle_rests_where_a_keyframe_is_held() -> None:
+    held = Keyframe(prompt="a", hold="4 frames")
+    found = shots(held, "b", frames=12, loop=True, noise="circle")
+    assert len({shot.noise for shot in found[:5]}) == 1
+    assert found[8].noise == Mixture(seed_circle(0, 1, 0.5))
+    assert len(set(found)) == 8
+
+
+def test_one_prompt_in_a_circle_of_noise_is_a_film() -> None:
+    found = shots("a", frames=6, loop=True, noise="circle", path="smooth")
+    assert prompts(found) == [Blend("a")] * 6
+    assert [s.noise for s in found] == [Mixture(seed_circle(0, 1, i / 6)) for i in range(6)]
+
+
+def test_held_keyframes_stay() -> None:
+    end = Keyframe(prompt="b", hold="2 frames")
+    found = prompts(shots(Keyframe(prompt="a", hold="3 frames"), end, frames=10))
+    assert found[:4] == [Blend("a")] * 4
+    assert [p.t for p in found[4:7]] == [0.25, 0.5, 0.75]
+    assert found[7:] == [Blend("b")] * 3
+
+
+def test_in_betweens_of_a_held_keyframe_stay_with_it() -> None:
+    frames = list(film(Keyframe(prompt="a", hold="4 frames"), "b", frames=9, inbetween=1))
+    assert [isinstance(frame, Shot) for frame in frames] == [True, False] * 4 + [True]
+    assert [t(frame) for frame in frames[1:4:2]] == [0.0, 0.0]
+    assert t(frames[5]) == t(frames[7]) == 0.5
+
+
+@pytest.mark.parametrize("ease", ["in-bounce", "out-bounce", "in-out-bounce", "steps(3)", "ease"])
+@pytest.mark.parametrize("inbetween", [1, 2, 5])
+def test_in_betweens_stay_between_whatever_the_easing(ease: str, inbetween: int) -> None:
+    for frame in film("a", "b", "c", frames=41, ease=ease, inbetween=inbetween):
+        assert isinstance(frame, Shot) or 0 <= frame.t <= 1
+
+
+@pytest.mark.parametrize(
+    ("guidance", "expected"),
+    [
+        ({0: 1, 4: 9}, [1, 3, 5, 7, 9, 9, 9]),
+        ("0:(2), 3:(8)", [2, 4, 6, 8, 8, 8, 8]),
+        ("0:(t)", [0, 1, 2, 3, 4, 5, 6]),
+        ("max_f - t + s", [9, 8, 7, 6, 5, 4, 3]),
+        ({0: {"value": 0, "ease": "hold"}, 6: 6}, [0, 0, 0, 0, 0, 0, 6]),
+    ],
+)
+@pytest.mark.parametrize("ease", ["linear", "in-out", "hold"])
+def test_guidance_goes_by_frames(guidance: Any, expected: list[float], ease: str) -> None:
+    found = shots("a", "b", "c", frames=7, guidance_scale=guidance, seed=3, ease=ease)
+    assert [shot.guidance_scale for shot in found] == pytest.approx(expected)
+
+
+def test_a_keyframes_own_guidance_comes_before_the_schedule() -> None:
+    found = shots("a", Keyframe(prompt="b", guidance_scale=10), "c", frames=9, guidance_scale="t")
+    assert [shot.guidance_scale for shot in found] == [0, 3.25, 6, 8.25, 10, 8.75, 8, 7.75, 8]
+
+
+def test_a_trunk_has_the_guidance_of_mid_segment() -> None:
+    found = shots("a", "b", "c", frames=17, guidance_scale="t")
+    trunks = [shot.trunk for shot in found]
+    assert {trunk.guidance_scale for trunk in trunks[:8] if trunk} == {4.0}
+    assert {trunk.guidance_scale for trunk in trunks[8:] if trunk} == {12.0}
+
+
+@dataclass(frozen=True)
+class Square:
+    """An arc along which t^2 of the length lies before t."""
+
+    length: float
+
+    def at(self, share: float) -> float:
+        return math.sqrt(share)
+
+
+def retimed(*prompts: str | Keyframe, lengths: list[float], **settings: Any) -> list[Shot]:
+    retiming = film(*prompts, timing="perceptual", **settings).retiming
+    assert retiming is not None
+    assert retiming.segments == len(lengths)
+    made = retiming.timeline([Square(length) for length in lengths])
+    assert made.retiming is None
+    found = list(made)
+    assert len(found) == made.length
+    return [frame for frame in found if isinstance(frame, Shot)]
+
+
+def test_even_timing_asks_for_nothing() -> None:
+    assert film("a", "b").retiming is None
+
+
+def test_perceptual_timing_says_what_to_measure() -> None:
+    made = film("a", "b", "c", timing="perceptual", metric="ssim", probes=9, ease="in", frames=9)
+    retiming = made.retiming
+    assert retiming is not None
+    assert (retiming.segments, retiming.metric, retiming.probes, retiming.steps) == (
+        2,
+        "ssim",
+        9,
+        8,
+    )
+    assert retiming.shot(1, 0.25).prompt == Blend("b", "c", 0.25)
+    assert retiming.shot(1, 1.0).prompt == Blend("c")
+    assert list(made) == list(film("a", "b", "c", ease="in", frames=9))
+    assert film("a", "b", timing="perceptual", steps=3).retiming.steps == 3  # type: ignore[union-attr]
+
+
+def test_frames_lie_at_equal_shares_of_the_arc() -> None:
+    found = prompts(retimed("a", "b", lengths=[5], frames=5))
+    assert [p.t for p in found[1:4]] == [math.sqrt(i / 4) for i in (1, 2, 3)]
+    assert (found[0], found[4]) == (Blend("a"), Blend("b"))
+
+
+def test_an_easing_is_one_of_the_arc() -> None:
+    found = prompts(retimed("a", "b", lengths=[5], frames=5, ease="in-quad"))
+    assert [p.t for p in found[1:4]] == pytest.approx([1 / 4, 2 / 4, 3 / 4])
+
+
+def test_durations_are_in_proportion_to_the_arcs_where_keyframes_have_no_times() -> None:
+    found = prompts(retimed("a", "b", "c", lengths=[1, 3], frames=9))
+    assert found[2] == Blend("b")
+    assert [p.start for p in found] == ["a", "a", *["b"] * 6, "c"]
+    timed = prompts(retimed(*keyed("a", "b", "c"), lengths=[1, 3]))
+    assert timed[4] == Blend("b")
+
+
+def keyed(*prompts: str) -> list[Keyframe]:
+    return [Keyframe(prompt=prompt, frame=4 * i) for i, prompt in enumerate(prompts)]
+
+
+def test_holds_last_as_long_whatever_the_arcs() -> None:
+    held = Keyframe(prompt="b", hold="2 frames")
+    found = prompts(retimed("a", held, "c", lengths=[1, 3], frames=11))
+    assert found[2:5] == [Blend("b")] * 3
+    assert [p.end for p in found[5:10]] == ["c"] * 5
+
+
+@pytest.mark.parametrize("lengths", [[0, 1, 0], [0, 0, 0], [1e-9, 5, 1e9]])
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_segment_without_length_keeps_a_frame(lengths: list[float], loop: bool) -> None:
+    names = ["a", "b", "c"] if loop else ["a", "b", "c", "d"]
+    found = prompts(retimed(*names, lengths=lengths, frames=24, loop=loop))
+    assert len(found) == 24
+    assert {p.start for p in found} == set(names)
+
+
+def test_more_segments_than_frames_is_no_reason_to_fail() -> None:
+    found = retimed(*"abcdef", lengths=[1, 0, 5, 0, 2], frames=3)
+    assert [shot.prompt for shot in (found[0], found[-1])] == [Blend("a"), Blend("f")]
+
+
+def test_retimed_in_betweens_lie_at_the_shares_of_the_arc() -> None:
+    retiming = film("a", "b", frames=9, inbetween=3, timing="perceptual").retiming
+    assert retiming is not None
+    frames = list(retiming.timeline([Square(2)]))
+    assert [t(frame) for frame in frames if isinstance(frame, Between)] == pytest.approx(
+        [0.25, 0.5, 0.75] * 2
+    )
+
+
+def test_the_noise_of_a_retimed_film_is_the_noise_that_was_measured() -> None:
+    settings = {"frames": 8, "loop": True, "noise": "circle", "guidance_scale": "1 + t"}
+    retiming = film("a", "b", timing="perceptual", **settings).retiming
+    assert retiming is not None
+    frames = retiming.timeline([Square(1), Square(3)])
+    for index, frame in enumerate(frames):
+        assert isinstance(frame, Shot)
+        place = 0 if frame.prompt.start == "a" else 1
+        measured = retiming.shot(place, frame.prompt.t)
+        assert frame.noise == measured.noise
+        assert frame.guidance_scale == 1 + index

@@ -1,0 +1,120 @@
+"""Keyframes as a preset writes them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+from sdcreative import SettingError, Strict, UsageError, find_easing
+
+MAX_FRAMES = 1_000_000
+TIMES = ("at", "frame", "duration")
+_FRAMES = re.compile(r"(\d{1,7}) ?frames?", re.ASCII)
+
+KeyPath = tuple[str | int, ...]
+
+
+def known_easing(name: str) -> str:
+    """The name itself; ValueError where there is no such easing."""
+    try:
+        find_easing(name)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
+def _number_of_frames(text: str) -> str:
+    if not _FRAMES.fullmatch(text):
+        raise ValueError(f"{text!r} is no length; give seconds (0.5), or frames ('6 frames')")
+    return text
+
+
+Ease = Annotated[str, AfterValidator(known_easing)]
+Hold = Annotated[float, Field(ge=0)] | Annotated[str, AfterValidator(_number_of_frames)]
+
+
+class Keyframe(Strict):
+    """A prompt, and when it is shown.
+
+    The time is given in one way for all keyframes of a film: ``at`` in seconds, ``frame``,
+    ``duration`` up to the next keyframe in seconds, or not at all, which spaces them evenly.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    prompt: str
+    """what is shown"""
+    negative_prompt: str | None = None
+    """what guidance moves away from; the film's own if left out"""
+    guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
+    """how closely to follow the prompt; the film's own if left out"""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    """noise of this keyframe; on the way to another seed the noise is slerped"""
+    at: Annotated[float, Field(ge=0)] | None = None
+    """seconds from the start"""
+    frame: Annotated[int, Field(ge=0, le=MAX_FRAMES)] | None = None
+    """frames from the start"""
+    duration: Annotated[float, Field(gt=0)] | None = None
+    """seconds up to the next keyframe"""
+    hold: Hold = 0.0
+    """seconds, or '6 frames', that it stays before the way to the next begins"""
+    ease: Ease | None = None
+    """of the way to the next keyframe"""
+
+    def held(self, fps: float) -> float:
+        """How long it stays, in frames."""
+        if isinstance(self.hold, str):
+            match = _FRAMES.fullmatch(self.hold)
+            return float(match[1]) if match else 0.0
+        return self.hold * fps
+
+
+def _frame_number(key: Any) -> Any:
+    """JSON, in which Deforum's settings are written, has text as keys only."""
+    return int(key) if isinstance(key, str) and key.isascii() and key.isdecimal() else key
+
+
+def frames_once(value: Any) -> Any:
+    """Refuse a map that has a frame twice, as a number and as text."""
+    if isinstance(value, dict):
+        seen: set[Any] = set()
+        for key in value:
+            number = _frame_number(key)
+            if number in seen:
+                raise SettingError(f"frame {number} again; keep one of them", key)
+            seen.add(number)
+    return value
+
+
+def one_time_each(value: Any) -> Any:
+    """Refuse a map of keyframes that have a time beside the map's key."""
+    for key, entry in frames_once(value).items() if isinstance(value, dict) else ():
+        timed = [name for name in TIMES if isinstance(entry, dict) and name in entry]
+        if timed:
+            raise SettingError("the map's key is its time; leave this out", key, timed[0])
+    return value
+
+
+FrameNumber = Annotated[int, BeforeValidator(_frame_number), Field(ge=0, le=MAX_FRAMES)]
+KeyframeList = Annotated[list[str | Keyframe], Field(min_length=1)]
+KeyframeMap = Annotated[dict[FrameNumber, str | Keyframe], Field(min_length=1)]
+
+
+def ordered(
+    name: str, value: str | list[str | Keyframe] | dict[int, str | Keyframe]
+) -> dict[KeyPath, Keyframe]:
+    """The keyframes in order, however they are written: path of their key -> keyframe."""
+    if isinstance(value, str):
+        prompts = (prompt.strip() for prompt in value.split("|"))
+        return {(name, i): Keyframe(prompt=prompt) for i, prompt in enumerate(prompts)}
+    if isinstance(value, dict):
+        return {(name, key): _keyframe(entry, frame=key) for key, entry in sorted(value.items())}
+    return {(name, i): _keyframe(entry) for i, entry in enumerate(value)}
+
+
+def _keyframe(entry: str | Keyframe, **extra: int) -> Keyframe:
+    if isinstance(entry, str):
+        return Keyframe(prompt=entry, **extra)
+    return entry.model_copy(update=extra)

@@ -1,0 +1,119 @@
+"""Render every seed in few steps, find a smooth order, and show it on a sheet."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from sdcreative import Blend, Job, Noise, Shot, Studio, Timeline, open_writer
+
+from .order import shortened, smooth_order, steps
+from .settings import ScoutSettings
+from .sheet import labelled_sheet, sheet_size
+
+# Sides of the pictures that are compared, in pixels.
+_LONG_SIDE = 16
+
+
+def scout(settings: ScoutSettings, job: Job) -> None:
+    """Write the sheet, and print the seeds as a preset's line.
+
+    Raises:
+        UsageError: a size that the model cannot make, or a sampler that cannot take the steps.
+        ModelError: the model cannot be found or read.
+        RenderError: a picture came out as NaN.
+        OutputError: the sheet exists, or cannot be written.
+    """
+    seeds = _seeds(settings, job)
+    keep = min(settings.show, len(seeds))
+    output = os.path.expanduser(settings.output)
+    studio = Studio.load(
+        settings.model, device=settings.device, dtype=settings.dtype, offline=settings.offline
+    )
+    size = studio.check_size(settings.size)
+    writer = open_writer(
+        output,
+        1.0,
+        sheet_size(size, keep, settings.columns),
+        overwrite=job.overwrite or job.dry_run,
+        length=1,
+    )
+    if job.dry_run:
+        writer.abort()
+        job.report(f"{len(seeds)} pictures in {settings.steps} steps; {keep} of them to {output}")
+        return
+    with writer:
+        pictures = list(studio.render(timeline(settings, seeds), batch_size=settings.batch_size))
+        distances = visual_distances(pictures)
+        everyone = smooth_order(distances, settings.loop)
+        order = shortened(everyone, distances, settings.loop, keep)
+        ways = steps(order, distances, settings.loop)
+        labels = [f"seed {seeds[i]}" for i in order]
+        for index, way in enumerate(ways):
+            labels[index] += f"\nto the next {way:.3f}"
+        writer.add(labelled_sheet([pictures[i] for i in order], labels, settings.columns))
+    given = steps(range(len(seeds)), distances, settings.loop)
+    job.report(f"seeds: {[seeds[i] for i in order]}")
+    job.report(
+        f"steps between neighbours: {np.mean(ways):.3f} on average, {max(ways):.3f} at most; "
+        f"in the order given {np.mean(given):.3f} and {max(given):.3f}"
+    )
+    job.report(f"{output}: {keep} of {len(seeds)} seeds")
+
+
+def timeline(settings: ScoutSettings, seeds: Sequence[int]) -> Timeline:
+    """One shot per seed."""
+    shots = [
+        Shot(
+            Blend(settings.prompt),
+            Noise(seed),
+            Blend(settings.negative_prompt),
+            settings.guidance_scale,
+        )
+        for seed in seeds
+    ]
+    return Timeline(
+        lambda: shots,
+        len(shots),
+        steps=settings.steps,
+        sampler=settings.sampler,
+        size=settings.size,
+    )
+
+
+def visual_distances(pictures: Sequence[Image.Image]) -> list[list[float]]:
+    """How different pictures look, from 0 for the same to 1 for black and white.
+
+    The root mean square difference of the pictures' averages over about 16 by 16 fields. Where
+    the colours lie is what the eye follows from frame to frame; edges and texture, which the
+    averages leave out, differ between any two seeds. Latents would mean another scale with every
+    model, and hold texture too.
+
+    Args:
+        pictures: RGB, of one size.
+
+    Returns:
+        Symmetric, N rows of N.
+    """
+    width, height = pictures[0].size
+    scale = min(1.0, _LONG_SIDE / max(width, height))
+    small = (max(1, round(scale * width)), max(1, round(scale * height)))
+    shrunk = [each.resize(small, Image.Resampling.BOX) for each in pictures]
+    rows = np.stack([np.asarray(each, dtype=np.float64).ravel() / 255 for each in shrunk])
+    differences = rows[:, None] - rows[None]
+    distances: list[list[float]] = np.sqrt((differences**2).mean(axis=2)).tolist()
+    return distances
+
+
+def _seeds(settings: ScoutSettings, job: Job) -> list[int]:
+    if settings.seeds is not None:
+        return settings.seeds
+    start = settings.seed
+    if start == -1:
+        start = random.SystemRandom().randrange(2**32)
+        job.report(f"seed {start}")
+    return [(start + i) % 2**32 for i in range(settings.first)]

@@ -1,0 +1,249 @@
+"""`sdcreative runs`: what was rendered, going on with it, checking it, and making room."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import DataError, UsageError
+from ..host import Host
+from .tables import table
+
+if TYPE_CHECKING:
+    from ..runs.manifest import Manifest
+    from ..settings import RenderSettings
+    from ..tools import PictureTool
+
+json_flag = click.option("--json", "as_json", is_flag=True, help="For scripts.")
+
+
+def runs_group(host: Host) -> click.Group:
+    """The group; bare, it lists."""
+
+    @click.group("runs", invoke_without_command=True, help="Finished and unfinished renders.")
+    @json_flag
+    @click.pass_context
+    def runs(ctx: click.Context, as_json: bool) -> None:
+        if ctx.invoked_subcommand is None:
+            _list(as_json)
+
+    @runs.command("list", help="All runs, the latest first.")
+    @json_flag
+    def list_(as_json: bool) -> None:
+        _list(as_json)
+
+    @runs.command(help="All that is known of a run: settings, model, versions, log.")
+    @click.argument("run")
+    @json_flag
+    def show(run: str, as_json: bool) -> None:
+        from ..runs.run import find_run
+
+        _show(find_run(run), as_json)
+
+    @runs.command(
+        help="Go on with a run, or encode its frames again: frames that are there are not "
+        "rendered, and where none is missing no model is loaded."
+    )
+    @click.argument("run")
+    @click.option("-o", "--output", metavar="PATH", help="Another file; its ending decides.")
+    @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
+    @click.option("--batch-size", type=int, help="Pictures denoised together.")
+    @click.option("--overwrite", is_flag=True, help="Replace output that exists.")
+    def resume(run: str, overwrite: bool, **changes: Any) -> None:
+        from ..produce import produce
+        from ..runs.run import find_run
+
+        found = find_run(run)
+        tool, settings = _settings_of(host, found, changes)
+        produce(
+            tool,
+            settings,
+            default_name=found.name,
+            overwrite=overwrite,
+            dry_run=False,
+            report=click.echo,
+        )
+
+    @runs.command(
+        help="Render some frames of a run again, and compare. Exits with 1 if they differ."
+    )
+    @click.argument("run")
+    @click.option("--frames", type=click.IntRange(1), default=8, help="How many (8).")
+    @click.option("--seed", type=int, default=0, help="Of the drawing of frames.")
+    @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
+    @json_flag
+    def verify(run: str, frames: int, seed: int, device: str | None, as_json: bool) -> int:
+        from ..runs.run import find_run
+
+        found = find_run(run)
+        tool, settings = _settings_of(host, found, {"device": device})
+        return _verify(found, tool, settings, frames, seed, as_json)
+
+    @runs.command(
+        help="Remove runs, and frames that no run has any more. Without any run: only those frames."
+    )
+    @click.argument("runs", nargs=-1)
+    @click.option("--all", "everything", is_flag=True, help="All runs.")
+    @click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="Runs of before.")
+    @click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+    def clean(
+        runs: tuple[str, ...], everything: bool, older_than: float | None, dry_run: bool
+    ) -> None:
+        from ..media.output import human
+        from ..runs.cleaning import clean as remove
+        from ..runs.run import find_run, list_runs
+
+        if runs and (everything or older_than is not None):
+            raise UsageError("name runs, or give --all or --older-than")
+        wanted = [find_run(name) for name in runs]
+        if everything or older_than is not None:
+            before = time.time() - 86400 * (older_than or 0)
+            wanted = [run for run in list_runs() if everything or run.began < before]
+        done = remove(wanted, dry_run=dry_run)
+        for name in done.busy:
+            click.echo(f"{name}: is being rendered; left alone")
+        would = "would remove" if dry_run else "removed"
+        runs_text = ", ".join(done.runs) or "no run"
+        click.echo(f"{would} {runs_text} and {done.frames} frames, {human(done.size)}")
+
+    return runs
+
+
+def _state(run: Manifest) -> str:
+    from ..runs.run import is_active
+
+    if run.status == "running" and not is_active(run):
+        return "broken off"
+    return run.status
+
+
+def _count(run: Manifest) -> int:
+    from ..runs.home import frames_folder
+    from ..runs.run import run_keys
+    from ..runs.store import FrameStore
+
+    store = FrameStore(frames_folder())
+    return sum(store.has(key) for key in run_keys(run))
+
+
+def _list(as_json: bool) -> None:
+    from ..runs.run import list_runs
+
+    rows = []
+    for run in list_runs():
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.began))
+        rows.append((run.id, run.tool, _state(run), _count(run), run.frames, when, run.output))
+    if as_json:
+        import json
+
+        head = ("run", "tool", "state", "there", "frames", "began", "output")
+        click.echo(json.dumps([dict(zip(head, row, strict=True)) for row in rows], indent=2))
+        return
+    lines = [(*row[:3], f"{row[3]}/{row[4]}", *row[5:]) for row in rows]
+    click.echo(table(("RUN", "TOOL", "STATE", "FRAMES", "BEGAN", "OUTPUT"), lines))
+
+
+def _show(run: Manifest, as_json: bool) -> None:
+    from ..runs.home import runs_folder
+    from ..runs.run import LOG
+
+    if as_json:
+        click.echo(run.model_dump_json(indent=2))
+        return
+    import yaml
+
+    folder = runs_folder() / run.id
+    click.echo(f"run        {run.id}, {_state(run)}")
+    if run.fault:
+        click.echo(f"fault      {run.fault}")
+    click.echo(f"frames     {_count(run)} of {run.frames}, {run.size[0]}x{run.size[1]}")
+    click.echo(f"seed       {run.seed}")
+    click.echo(f"model      {run.settings.get('model')} ({run.model}), {run.dtype} on {run.device}")
+    click.echo(f"versions   {', '.join(f'{k} {v}' for k, v in run.versions.items())}")
+    click.echo(f"output     {run.output}")
+    click.echo(f"folder     {folder}")
+    settings = {"plugin": run.tool, **run.settings}
+    click.echo("\n" + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100))
+    log = folder / LOG
+    if log.is_file():
+        click.echo(log.read_text("utf-8"), nl=False)
+
+
+def _settings_of(
+    host: Host, run: Manifest, changes: dict[str, Any]
+) -> tuple[PictureTool, RenderSettings]:
+    """The tool of a run, and its settings with changes."""
+    import json
+
+    from pydantic import ValidationError
+
+    from ..tools import PictureTool
+
+    tool = host.tools.get(run.tool)
+    if not isinstance(tool, PictureTool):
+        raise UsageError(
+            f"run {run.id} was made by the tool {run.tool!r}, which is not installed; "
+            "see 'sdcreative plugins'"
+        )
+    wanted = {**run.settings, **{k: v for k, v in changes.items() if v is not None}}
+    wanted.setdefault("output", run.output)
+    if wanted.get("output") is None:
+        wanted["output"] = run.output
+    try:
+        settings: RenderSettings = tool.settings.model_validate_json(json.dumps(wanted))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(
+            f"run {run.id}: {where}: {first['msg']}; it was made by {run.tool} of another version"
+        ) from None
+    return tool, settings
+
+
+def _verify(
+    run: Manifest, tool: PictureTool, settings: RenderSettings, count: int, seed: int, as_json: bool
+) -> int:
+    from ..models.digests import model_digest
+    from ..models.sources import fetch, resolve
+    from ..runs.home import frames_folder
+    from ..runs.run import run_arcs, run_keys
+    from ..runs.store import FrameStore
+    from ..studio import Studio
+    from ..verify import verify
+
+    folder = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
+    if model_digest(folder) != run.model:
+        raise DataError(f"run {run.id}: model {settings.model} is another one now; render it anew")
+
+    keys = run_keys(run)
+    if not keys:
+        raise DataError(f"run {run.id}: has no frames; resume it first")
+    timeline = tool.timeline(settings)
+    if (retiming := timeline.retiming) is not None:
+        timeline = retiming.timeline(run_arcs(run, retiming.segments))
+    studio = Studio.load(
+        settings.model, device=settings.device, dtype=settings.dtype, offline=settings.offline
+    )
+    store = FrameStore(frames_folder())
+    found = verify(
+        studio,
+        timeline,
+        store,
+        keys,
+        count=count,
+        seed=seed,
+        batch_size=settings.batch_size or run.batch_size or None,
+    )
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        click.echo(json.dumps(asdict(found), indent=2))
+    else:
+        click.echo(f"{len(found.identical)} identical, {len(found.close)} within 1/255", nl=False)
+        click.echo(f", {len(found.different)} different, {len(found.lacking)} not there")
+        for index, worst in found.different:
+            click.echo(f"frame {index} differs by up to {worst}/255")
+    return 1 if found.different else 0

@@ -1,0 +1,20 @@
+"""What a finished file says of its making: written into it, read out of it, made a preset again."""
+
+from .differences import Change, differences
+from .preset_text import preset_text, resolve, write_preset
+from .reading import read_provenance
+from .record import Provenance, describe_run, kept_settings
+from .writing import tags
+
+__all__ = [
+    "Change",
+    "Provenance",
+    "describe_run",
+    "differences",
+    "kept_settings",
+    "preset_text",
+    "read_provenance",
+    "resolve",
+    "tags",
+    "write_preset",
+]

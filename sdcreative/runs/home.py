@@ -1,0 +1,31 @@
+"""Where runs, finished frames and locks are kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+VARIABLE = "SDCREATIVE_HOME"
+
+
+def home() -> Path:
+    """The folder that SDCREATIVE_HOME names, else the user's data folder; need not exist yet."""
+    named = os.environ.get(VARIABLE)
+    return Path(named).expanduser() if named else user_data_path("sdcreative")
+
+
+def frames_folder() -> Path:
+    """Finished frames of all runs."""
+    return home() / "frames"
+
+
+def runs_folder() -> Path:
+    """A folder per run."""
+    return home() / "runs"
+
+
+def locks_folder() -> Path:
+    """Locks of outputs that are being written."""
+    return home() / "locks"

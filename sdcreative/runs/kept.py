@@ -1,0 +1,130 @@
+"""What the renderer asks of frames that are finished already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from PIL import Image
+
+from ..core.timeline import Between, Timeline
+from ..errors import RenderError
+from .store import FrameStore
+
+
+class Kept:
+    """Nothing is kept: every frame is made, and given to whoever asked for it.
+
+    Attributes:
+        batch_size: pictures denoised together, as it was after the last frame.
+    """
+
+    batch_size = 0
+
+    def composes(self, index: int) -> bool:
+        """Whether the frame is part of a batch; it may be finished nevertheless."""
+        return True
+
+    def finished(self, index: int) -> bool:
+        """Whether the frame's picture is at hand."""
+        return False
+
+    def picture(self, index: int) -> Image.Image:
+        """The picture of a finished frame."""
+        raise RenderError(f"frame {index} is not kept")
+
+    def keep(self, index: int, picture: Image.Image) -> None:
+        """Take a frame that has just been made."""
+
+
+class KeptFrames(Kept):
+    """Frames in a store, under their keys.
+
+    Pictures that are denoised together come out the same bit for bit only in batches of the same
+    size. So a render that goes on composes its batches as it did before it was stopped, of the
+    frames that were missing then, and leaves out those batches of which every frame is finished.
+    """
+
+    def __init__(
+        self, store: FrameStore, keys: Sequence[str], composed: Iterable[int] | None = None
+    ) -> None:
+        """
+        Args:
+            store: where the pictures are.
+            keys: of every frame, in order.
+            composed: frames that batches were made of when the render began; None if it begins
+                now. Frames that are missing are added to them.
+        """
+        self.store, self.keys = store, keys
+        self._sound = _sound(store, keys)
+        first: dict[str, int] = {}
+        for index, key in enumerate(keys):
+            first.setdefault(key, index)
+        # A frame that comes again, as where a film holds, is made once.
+        self.missing = frozenset(index for key, index in first.items() if not self._sound[key])
+        self.composed = self.missing | frozenset(composed or ())
+        self.made = 0
+
+    def around(self, timeline: Timeline) -> None:
+        """Have the shots on both sides of a missing in-between denoised with it."""
+        before, wanted = 0, False
+        extra: set[int] = set()
+        for index, frame in enumerate(timeline):
+            if isinstance(frame, Between):
+                wanted = wanted or index in self.composed
+                continue
+            if wanted:
+                extra |= {before, index}
+            before, wanted = index, False
+        if wanted:  # the last shot leads back to the first
+            extra |= {before, 0}
+        self.composed |= extra
+
+    def composes(self, index: int) -> bool:
+        return index in self.composed
+
+    def finished(self, index: int) -> bool:
+        return self._sound[self.keys[index]]
+
+    def picture(self, index: int) -> Image.Image:
+        picture = self.store.read(self.keys[index])
+        if picture is None:
+            raise RenderError(
+                f"frame {index}: its file {self.store.path(self.keys[index])} was damaged or "
+                "removed meanwhile; run the same command again"
+            )
+        return picture
+
+    def keep(self, index: int, picture: Image.Image) -> None:
+        self.store.write(self.keys[index], picture)
+        self._sound[self.keys[index]] = True
+        self.made += 1
+
+
+def _sound(store: FrameStore, keys: Sequence[str]) -> dict[str, bool]:
+    """Which frames are there and undamaged; each is read once."""
+    return {key: store.has(key) and store.read(key) is not None for key in dict.fromkeys(keys)}
+
+
+def spans(indexes: Iterable[int]) -> list[list[int]]:
+    """Indexes as [first, last] pairs of what follows without a gap.
+
+    >>> spans([0, 1, 2, 5, 7, 8])
+    [[0, 2], [5, 5], [7, 8]]
+    """
+    ordered = sorted(indexes)
+    if not ordered:
+        return []
+    breaks = [(a, b) for a, b in pairwise(ordered) if b != a + 1]
+    firsts = [ordered[0], *(b for _, b in breaks)]
+    lasts = [*(a for a, _ in breaks), ordered[-1]]
+    return [[first, last] for first, last in zip(firsts, lasts, strict=True)]
+
+
+def unspan(pairs: Iterable[Sequence[int]]) -> set[int]:
+    """The indexes that ``spans`` was given.
+
+    >>> sorted(unspan([[0, 2], [5, 5]]))
+    [0, 1, 2, 5]
+    """
+    return {index for first, last in pairs for index in range(first, last + 1)}

@@ -1,0 +1,109 @@
+"""Names of frames: a digest of all that a frame is made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+from PIL import Image
+
+from ..core.timeline import Between, Timeline
+from ..errors import RenderError
+
+FORMAT = 1
+"""Counted up whenever the same shot would give another picture."""
+
+REMEMBERED_PICTURES = 16
+
+
+def frame_keys(
+    timeline: Timeline, *, model: str, size: tuple[int, int], dtype: str
+) -> Iterator[str]:
+    """The key of every frame, in order; 32 hexadecimal digits.
+
+    Two frames have one key if they are made from the same: conditioning, noise, guidance, start
+    image, trunk, sampler, steps, model, size and floating-point type. What a frame lies between
+    is part of its key where it is a Between.
+
+    Args:
+        timeline: walked once.
+        model: digest of the model's weights and configuration.
+        size: (width, height) in pixels.
+        dtype: such as "float32".
+
+    Raises:
+        RenderError: a Between that has no shot before or after it.
+    """
+    common = ["frame", FORMAT, model, list(size), dtype, timeline.sampler, timeline.steps]
+    pictures = _Pictures()
+    first: str | None = None
+    before: str | None = None
+    waiting: list[float] = []
+    for index, frame in enumerate(timeline):
+        if isinstance(frame, Between):
+            if before is None:
+                raise RenderError(f"frame {index}: a Between comes before the first shot")
+            waiting.append(frame.t)
+            continue
+        key = _digest([*common, _plain(frame, pictures)])
+        for t in waiting:
+            yield _digest(["between", before, key, t])
+        waiting = []
+        yield key
+        first, before = first or key, key
+    if waiting and timeline.closed:
+        for t in waiting:
+            yield _digest(["between", before, first, t])
+    elif waiting:
+        raise RenderError("the last frame of a timeline is a Between; end with a shot")
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+
+
+def _plain(value: Any, pictures: _Pictures) -> Any:
+    """JSON of a shot; what has its default is left out, so that new settings change no key."""
+    if is_dataclass(value) and not isinstance(value, type):
+        named = {}
+        for field in fields(value):
+            given = getattr(value, field.name)
+            if field.default is MISSING or given != field.default:
+                named[field.name] = _plain(given, pictures)
+        return [type(value).__name__, named]
+    if isinstance(value, Image.Image):
+        return ["picture", pictures.digest(value)]
+    if isinstance(value, list | tuple):
+        return [_plain(entry, pictures) for entry in value]
+    return value
+
+
+class _Pictures:
+    """Digests of start images; the last ones are remembered, as films use them again and again."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[Image.Image, str]] = OrderedDict()
+
+    def digest(self, picture: Image.Image) -> str:
+        known = self._known.get(id(picture))
+        if known is not None:
+            return known[1]
+        digest = picture_digest(picture)
+        self._known[id(picture)] = picture, digest
+        if len(self._known) > REMEMBERED_PICTURES:
+            self._known.popitem(last=False)
+        return digest
+
+
+def picture_digest(picture: Image.Image) -> str:
+    """SHA-256 of a picture's mode, size and pixels."""
+    digest = hashlib.sha256(f"{picture.mode} {picture.size}".encode())
+    if picture.mode == "P":
+        digest.update(bytes(picture.getpalette() or []))
+    digest.update(picture.tobytes())
+    return digest.hexdigest()

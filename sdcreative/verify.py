@@ -1,0 +1,93 @@
+"""Rendering some frames of a run again, to see whether they come out the same."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .core.timeline import Between, Frame, Timeline
+from .runs.store import FrameStore
+
+if TYPE_CHECKING:
+    from .studio import Studio
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of the frames of a run that were rendered again.
+
+    Attributes:
+        identical: indexes of frames that are the same bit for bit.
+        close: those within 1/255 in every value.
+        different: index and largest difference, in 1/255.
+        lacking: those that are not in the store, or damaged there.
+    """
+
+    identical: tuple[int, ...]
+    close: tuple[int, ...]
+    different: tuple[tuple[int, int], ...]
+    lacking: tuple[int, ...]
+
+
+def verify(
+    studio: Studio,
+    timeline: Timeline,
+    store: FrameStore,
+    keys: Sequence[str],
+    *,
+    count: int,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> Verdict:
+    """Render frames again, drawn at random, and compare them with those in the store.
+
+    They are batched otherwise than in the film, which may move a value by 1/255.
+
+    Args:
+        studio: the model of the run.
+        timeline: the run's.
+        store: where its frames are.
+        keys: of all frames, in order.
+        count: frames to draw; all of them if there are no more.
+        seed: of the drawing.
+        batch_size: as in ``Studio.render``.
+    """
+    frames = list(timeline)
+    drawn = sorted(random.Random(seed).sample(range(len(frames)), min(count, len(frames))))
+    wanted = sorted({near for index in drawn for near in _with_neighbours(frames, index)})
+    again = replace(
+        timeline, frames=lambda: [frames[i] for i in wanted], length=len(wanted), ping_pong=False
+    )
+    identical, close, different, lacking = [], [], [], []
+    for index, picture in zip(wanted, studio.render(again, batch_size=batch_size), strict=True):
+        if index not in drawn:
+            continue
+        stored = store.read(keys[index])
+        if stored is None:
+            lacking.append(index)
+            continue
+        difference = np.asarray(picture, dtype=int) - np.asarray(stored, dtype=int)
+        worst = int(np.abs(difference).max())
+        if worst == 0:
+            identical.append(index)
+        elif worst == 1:
+            close.append(index)
+        else:
+            different.append((index, worst))
+    return Verdict(tuple(identical), tuple(close), tuple(different), tuple(lacking))
+
+
+def _with_neighbours(frames: Sequence[Frame], index: int) -> list[int]:
+    """The frame, and the shots that it lies between."""
+    if not isinstance(frames[index], Between):
+        return [index]
+    before, after = index, index
+    while isinstance(frames[before], Between):
+        before -= 1
+    while isinstance(frames[after], Between):
+        after = (after + 1) % len(frames)  # from the last shot of a circle to the first
+    return [before, index, after]

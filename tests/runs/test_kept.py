@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from sdcreative import Between, Blend, Frame, Noise, Shot, Timeline
+from sdcreative.runs.kept import KeptFrames, spans, unspan
+from sdcreative.runs.store import FrameStore
+
+KEYS = [f"{n:032x}" for n in range(6)]
+
+
+def stored(folder: Path, *indexes: int) -> FrameStore:
+    store = FrameStore(folder)
+    for index in indexes:
+        store.write(KEYS[index], Image.new("RGB", (8, 8), (index, 0, 0)))
+    return store
+
+
+def test_spans_and_back() -> None:
+    assert spans([]) == []
+    for indexes in ({4}, {0, 1, 2}, {0, 2, 3, 9}):
+        assert unspan(spans(indexes)) == indexes
+
+
+def test_batches_are_made_of_what_is_missing(tmp_path: Path) -> None:
+    kept = KeptFrames(stored(tmp_path, 0, 3), KEYS)
+    assert [kept.composes(i) for i in range(6)] == [False, True, True, False, True, True]
+    assert [kept.finished(i) for i in range(6)] == [True, False, False, True, False, False]
+    kept.keep(1, Image.new("RGB", (8, 8)))
+    assert kept.finished(1)
+    assert kept.made == 1
+
+
+def test_who_goes_on_composes_the_same_batches(tmp_path: Path) -> None:
+    kept = KeptFrames(stored(tmp_path, 0, 1, 2), KEYS, composed=range(6))
+    assert all(kept.composes(i) for i in range(6))
+    assert kept.missing == {3, 4, 5}
+    (tmp_path / KEYS[0][:2] / f"{KEYS[0]}.png").unlink()
+    assert KeptFrames(FrameStore(tmp_path), KEYS, composed=[4]).composed == {0, 3, 4, 5}
+
+
+def test_a_frame_that_comes_again_is_made_once(tmp_path: Path) -> None:
+    keys = [KEYS[0], KEYS[0], KEYS[1], KEYS[0]]
+    kept = KeptFrames(FrameStore(tmp_path), keys)
+    assert kept.missing == {0, 2}
+    kept.keep(0, Image.new("RGB", (8, 8), "red"))
+    assert kept.finished(1)
+    assert kept.picture(3).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_missing_frame_between_takes_its_neighbours_along(tmp_path: Path) -> None:
+    shot = Shot(Blend("a"), Noise(0))
+    frames: list[Frame] = [shot, Between(0.5), shot, shot, Between(0.5), shot]
+    kept = KeptFrames(stored(tmp_path, 0, 2, 3, 4, 5), KEYS)
+    kept.around(Timeline(lambda: frames, 6))
+    assert kept.composed == {0, 1, 2}
+    assert kept.missing == {1}

@@ -239,3 +239,13 @@ def test_transparent_start_pictures_are_laid_on_white(studio: Studio) -> None:
 def test_batches_have_at_least_one_picture(studio: Studio) -> None:
     with pytest.raises(UsageError, match="batch_size is 0"):
         studio.render(film([shot()]), batch_size=0)
+
+
+def test_a_circle_leads_from_its_last_shot_back_to_its_first(studio: Studio) -> None:
+    ends = [shot(0.0), shot(1.0)]
+    circle = replace(film([*ends, Between(0.0), Between(0.5), Between(1.0)]), closed=True)
+    pictures = pixels(studio.render(circle, batch_size=1))
+    assert np.abs(pictures[2] - pictures[1]).max() <= 1
+    assert np.abs(pictures[4] - pictures[0]).max() <= 1
+    back = pixels(studio.render(film([ends[1], Between(0.5), ends[0]]), batch_size=1))
+    assert np.abs(pictures[3] - back[1]).max() <= 1

@@ -12,13 +12,24 @@ import pytest
 import torch
 from PIL import Image
 
-from sdcreative import Blend, Frame, Noise, OutputError, RenderError, Shot, Studio, Timeline
+from sdcreative import (
+    Blend,
+    DataError,
+    Frame,
+    Noise,
+    OutputError,
+    RenderError,
+    Shot,
+    Studio,
+    Timeline,
+)
 from sdcreative.denoising import Denoiser, Prepared
 from sdcreative.media.writers import Writer, count_frames
 from sdcreative.models import vae
 from sdcreative.produce import produce
+from sdcreative.provenance import read_provenance
 from sdcreative.runs.home import frames_folder
-from sdcreative.runs.run import find_run, list_runs
+from sdcreative.runs.run import find_run, list_runs, run_keys
 from sdcreative.runs.store import FrameStore
 from sdcreative_plugins.animate import sdcreative_tools
 from sdcreative_plugins.animate.settings import AnimateSettings
@@ -49,7 +60,7 @@ def denoised(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def render(output: str = "film/", **changes: Any) -> list[str]:
     """A film of nine frames; what was reported."""
     given = {"keyframes": PROMPTS, "frames": 9, "steps": 2, "seed": 3, "batch_size": 2}
-    options = {key: changes.pop(key) for key in ("overwrite", "keep") if key in changes}
+    options = {key: changes.pop(key) for key in ("overwrite", "keep", "metadata") if key in changes}
     lines: list[str] = []
     [tool] = sdcreative_tools()
     produce(
@@ -286,3 +297,44 @@ def test_other_faults_of_the_model_are_not_taken_for_memory(
     monkeypatch.setattr(Denoiser, "latents", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         list(studio.render(film(Shot(Blend("a bear"), Noise(0)))))
+
+
+def test_a_stopped_circle_goes_on_with_the_frames_that_close_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = {"loop": True, "inbetween": 1, "frames": 8, "keyframes": PROMPTS[:2]}
+    render("whole/", keep=False, **options)
+    with monkeypatch.context() as patched:
+        stop_after(7, patched, OutputError("film: the encoder ended"))
+        with pytest.raises(OutputError):
+            render(**options)
+    store = FrameStore(frames_folder())
+    # The last frame lies between the last shot and the first: have it made again.
+    store.remove(run_keys(find_run("last"))[-1])
+    render(**options)
+    assert pictures() == pictures("whole")
+
+
+def test_what_retiming_measured_is_not_measured_again(
+    monkeypatch: pytest.MonkeyPatch, denoised: list[int]
+) -> None:
+    options = {"timing": "perceptual", "probes": 5, "keyframes": PROMPTS[:2], "frames": 5}
+    lines = render(**options)
+    assert any(line.startswith("timing: ") for line in lines)
+    assert len(denoised) >= 5
+
+    def forbidden(*args: object, **options: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(Studio, "load", forbidden)
+    render("again/", **options)
+    assert pictures("again") == pictures()
+
+
+def test_outputs_carry_their_settings_unless_told_otherwise() -> None:
+    render("film.gif")
+    found = read_provenance(Path("film.gif"))
+    assert (found.plugin, found.seed, found.settings["frames"]) == ("animate", 3, 9)
+    render("plain.gif", metadata=False)
+    with pytest.raises(DataError):
+        read_provenance(Path("plain.gif"))

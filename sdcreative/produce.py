@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL.Image import Image
 
@@ -33,10 +32,8 @@ from .runs.keys import frame_keys
 from .runs.manifest import Manifest
 from .runs.run import Run, run_arcs, run_id, versions
 from .settings import PLACES, RenderSettings
+from .studio import Studio, Studios
 from .tools import PictureTool, Report
-
-if TYPE_CHECKING:
-    from .studio import Studio
 
 
 def produce(
@@ -101,24 +98,6 @@ def produce(
     else:
         job.render(overwrite)
     return Path(output)
-
-
-class Studios:
-    """The model that was loaded last, for jobs that come one after another."""
-
-    def __init__(self) -> None:
-        self._last: tuple[tuple[str, str, str], Studio] | None = None
-
-    def load(self, folder: Path, device: str, dtype: str) -> Studio:
-        """A model from a folder; the one before it is let go first."""
-        from .studio import Studio
-
-        wanted = (str(folder), device, dtype)
-        if self._last is None or self._last[0] != wanted:
-            self._last = None
-            studio = Studio.load(wanted[0], device=device, dtype=dtype, offline=True)
-            self._last = wanted, studio
-        return self._last[1]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .core.stream import ahead
@@ -180,3 +181,19 @@ class Studio:
             decoding.append(time.perf_counter() - began)
         denoising = (plan.evaluations + plan.probing) * min(seconds) / rows
         return denoising + (plan.rendered + plan.probes) * min(decoding) / len(pictures)
+
+
+class Studios:
+    """The model that was loaded last, for jobs that come one after another."""
+
+    def __init__(self) -> None:
+        self._last: tuple[tuple[str, str, str], Studio] | None = None
+
+    def load(self, folder: Path, device: str, dtype: str) -> Studio:
+        """A model from a folder; the one before it is let go first."""
+        wanted = (str(folder), device, dtype)
+        if self._last is None or self._last[0] != wanted:
+            self._last = None
+            studio = Studio.load(wanted[0], device=device, dtype=dtype, offline=True)
+            self._last = wanted, studio
+        return self._last[1]

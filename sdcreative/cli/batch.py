@@ -20,7 +20,7 @@ from .tools import execute, load, other_flags, tool_of_preset
 
 if TYPE_CHECKING:
     from ..presets import Preset
-    from ..produce import Studios
+    from ..studio import Studios
     from ..tools import Tool
 
 
@@ -50,7 +50,7 @@ def batch_command(host: Host) -> click.Command:
     """`sdcreative batch FOLDER|PRESET...`."""
 
     def callback(sources: tuple[str, ...], output: str | None, as_json: bool, **flags: Any) -> None:
-        from ..produce import Studios
+        from ..studio import Studios
 
         queue = [_prepare(host, source, output, flags) for source in _presets(sources)]
         _refuse_clashes(queue)

@@ -16,7 +16,7 @@ from ..host import Host
 if TYPE_CHECKING:
     from ..presets import Preset
     from ..presets.parsing import KeyPath
-    from ..produce import Studios
+    from ..studio import Studios
     from ..tools import Tool
 
 

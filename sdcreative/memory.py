@@ -13,10 +13,11 @@ Item = TypeVar("Item")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the machine, had no memory left; the CPU's allocator has no own type."""
+    """Whether a device, or the machine, had no memory left; only CUDA has a type for it."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    said = ("DefaultCPUAllocator", "MPS backend out of memory")
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
 
 
 def halving(
@@ -58,3 +59,5 @@ def _free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()

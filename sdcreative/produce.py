@@ -154,16 +154,17 @@ class _Production:
             run.reserve(self.output)
             writer = self.writer(overwrite or run.owns(self.output))
             leaving.callback(writer.abort)
-            timeline = self.timeline
-            if timeline.retiming is not None:
-                timeline = self._placed(timeline, timeline.retiming, run)
-            kept = run.frames(self._keys(timeline))
-            kept.around(timeline)
-            run.begin(kept)
-            there = len(kept.keys) - len(kept.missing)
-            if there:
-                self.report(f"{there} of {len(kept.keys)} frames are there already")
+            run.begin()
+            kept = Kept()
             try:
+                timeline = self.timeline
+                if timeline.retiming is not None:
+                    timeline = self._placed(timeline, timeline.retiming, run)
+                kept = run.frames(self._keys(timeline))
+                kept.around(timeline)
+                run.compose(kept)
+                if kept.there:
+                    self.report(f"{kept.there} of {len(kept.keys)} frames are there already")
                 self._write(writer, timeline, kept)
             except KeyboardInterrupt:
                 published = self.output if writer.published else ""
@@ -187,7 +188,11 @@ class _Production:
             id=run_id(self.tool.name, self.name, resolved, self.digest, self.size),
             tool=self.tool.name,
             name=self.name,
-            settings=settings.model_dump(mode="json"),
+            # What was not given stays so: a default that is written out may contradict the rest.
+            settings=settings.model_dump(mode="json", exclude_unset=True),
+            folder=os.getcwd(),
+            metadata=self.metadata,
+            model_name=settings.model,
             model=self.digest,
             size=self.size,
             dtype=self.dtype,
@@ -196,7 +201,7 @@ class _Production:
             versions=versions(),
             frames=len(self.timeline),
             began=time.time(),
-            output=str(Path(self.output).resolve()),
+            output=_absolute(self.output),
         )
 
     @cached_property
@@ -215,7 +220,8 @@ class _Production:
         def keep(probe: Timeline) -> Kept:
             keys = self._keys(probe)
             run.add_probes(keys)
-            return KeptFrames(run.store, keys)
+            # In the same batches however often it is stopped, so that it measures the same.
+            return KeptFrames(run.store, keys, composed=range(len(keys)))
 
         placed, found = self._measured(timeline, keep)
         run.note_arcs(found.arcs)
@@ -234,7 +240,7 @@ class _Production:
 
     def _write(self, writer: Writer, timeline: Timeline, kept: Kept) -> None:
         """Put all pictures into the file, those that are missing rendered."""
-        work = plan(timeline, kept.composes)
+        work = plan(timeline, lambda index: kept.composes(index) and not kept.finished(index))
         made = 0
         try:
             with (
@@ -266,3 +272,8 @@ class _Production:
             kept=kept,
             on_evaluations=on_evaluations,
         )
+
+
+def _absolute(output: str) -> str:
+    """Where an output is, whatever folder is the current one; a folder keeps its last slash."""
+    return str(Path(output).resolve()) + ("/" if output.endswith(("/", "\\")) else "")

@@ -185,6 +185,10 @@ def test_only_what_a_stopped_run_wrote_itself_is_replaced_unasked(
         with pytest.raises(KeyboardInterrupt):
             render("film.gif")
     assert count_frames(Path("film.gif")) == 3
+    with monkeypatch.context() as patched:
+        stop_after(1, patched, OutputError("film: the encoder ended"))
+        with pytest.raises(OutputError, match="the encoder ended"):
+            render("film.gif")
     render("film.gif")
     assert count_frames(Path("film.gif")) == 9
     with pytest.raises(OutputError, match=r"exists; pass --overwrite"):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,20 +54,23 @@ def runs_group(host: Host) -> click.Group:
     @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
     @click.option("--batch-size", type=int, help="Pictures denoised together.")
     @click.option("--overwrite", is_flag=True, help="Replace output that exists.")
-    def resume(run: str, overwrite: bool, **changes: Any) -> None:
+    def resume(run: str, overwrite: bool, output: str | None, **changes: Any) -> None:
         from ..produce import produce
         from ..runs.run import find_run
 
         found = find_run(run)
+        changes["output"] = os.path.abspath(output) if output else found.output
         tool, settings = _settings_of(host, found, changes)
-        produce(
-            tool,
-            settings,
-            default_name=found.name,
-            overwrite=overwrite,
-            dry_run=False,
-            report=click.echo,
-        )
+        with _inside(found.folder):
+            produce(
+                tool,
+                settings,
+                default_name=found.name,
+                overwrite=overwrite,
+                dry_run=False,
+                report=click.echo,
+                metadata=found.metadata,
+            )
 
     @runs.command(
         help="Render some frames of a run again, and compare. Exits with 1 if they differ."
@@ -79,7 +85,8 @@ def runs_group(host: Host) -> click.Group:
 
         found = find_run(run)
         tool, settings = _settings_of(host, found, {"device": device})
-        return _verify(found, tool, settings, frames, seed, as_json)
+        with _inside(found.folder):
+            return _verify(found, tool, settings, frames, seed, as_json)
 
     @runs.command(
         help="Remove runs, and frames that no run has any more. Without any run: only those frames."
@@ -95,8 +102,8 @@ def runs_group(host: Host) -> click.Group:
         from ..runs.cleaning import clean as remove
         from ..runs.run import find_run, list_runs
 
-        if runs and (everything or older_than is not None):
-            raise UsageError("name runs, or give --all or --older-than")
+        if (bool(runs), everything, older_than is not None).count(True) > 1:
+            raise UsageError("give one of names, --all and --older-than")
         wanted = [find_run(name) for name in runs]
         if everything or older_than is not None:
             before = time.time() - 86400 * (older_than or 0)
@@ -109,6 +116,18 @@ def runs_group(host: Host) -> click.Group:
         click.echo(f"{would} {runs_text} and {done.frames} frames, {human(done.size)}")
 
     return runs
+
+
+@contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    """Paths in a run's settings are meant from where it was begun."""
+    before = os.getcwd()
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _state(run: Manifest) -> str:
@@ -160,7 +179,7 @@ def _show(run: Manifest, as_json: bool) -> None:
         click.echo(f"fault      {run.fault}")
     click.echo(f"frames     {_count(run)} of {run.frames}, {run.size[0]}x{run.size[1]}")
     click.echo(f"seed       {run.seed}")
-    click.echo(f"model      {run.settings.get('model')} ({run.model}), {run.dtype} on {run.device}")
+    click.echo(f"model      {run.model_name} ({run.model}), {run.dtype} on {run.device}")
     click.echo(f"versions   {', '.join(f'{k} {v}' for k, v in run.versions.items())}")
     click.echo(f"output     {run.output}")
     click.echo(f"folder     {folder}")
@@ -188,9 +207,6 @@ def _settings_of(
             "see 'sdcreative plugins'"
         )
     wanted = {**run.settings, **{k: v for k, v in changes.items() if v is not None}}
-    wanted.setdefault("output", run.output)
-    if wanted.get("output") is None:
-        wanted["output"] = run.output
     try:
         settings: RenderSettings = tool.settings.model_validate_json(json.dumps(wanted))
     except ValidationError as error:
@@ -222,7 +238,10 @@ def _verify(
         raise DataError(f"run {run.id}: has no frames; resume it first")
     timeline = tool.timeline(settings)
     if (retiming := timeline.retiming) is not None:
-        timeline = retiming.timeline(run_arcs(run, retiming.segments))
+        arcs = run_arcs(run, retiming.segments)
+        if not arcs:
+            raise DataError(f"run {run.id}: what was measured of its path is gone; resume it first")
+        timeline = retiming.timeline(arcs)
     studio = Studio.load(
         settings.model, device=settings.device, dtype=settings.dtype, offline=settings.offline
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .home import frames_folder, runs_folder
 from .manifest import Manifest
-from .run import is_active, list_runs, owned_keys
+from .run import is_active, owned_keys
 from .store import FrameStore
 
 LEFT_BEHIND = 3600.0
@@ -41,10 +41,7 @@ def clean(wanted: Sequence[Manifest], *, dry_run: bool = False) -> Cleaned:
     """
     busy = [run.id for run in wanted if is_active(run)]
     going = [run.id for run in wanted if run.id not in busy]
-    used: set[str] = set()
-    for run in list_runs():
-        if run.id not in going:
-            used |= owned_keys(run)
+    used = owned_keys(without=going)
     store = FrameStore(frames_folder())
     orphans = [key for key in store if key not in used]
     size = 0

@@ -17,9 +17,11 @@ class Kept:
 
     Attributes:
         batch_size: pictures denoised together, as it was after the last frame.
+        made: number of frames that were kept.
     """
 
     batch_size = 0
+    made = 0
 
     def composes(self, index: int) -> bool:
         """Whether the frame is part of a batch; it may be finished nevertheless."""
@@ -63,7 +65,7 @@ class KeptFrames(Kept):
         # A frame that comes again, as where a film holds, is made once.
         self.missing = frozenset(index for key, index in first.items() if not self._sound[key])
         self.composed = self.missing | frozenset(composed or ())
-        self.made = 0
+        self.there = sum(map(self.finished, range(len(keys))))
 
     def around(self, timeline: Timeline) -> None:
         """Have the shots on both sides of a missing in-between denoised with it."""

@@ -52,7 +52,12 @@ class Manifest(BaseModel):
     name: str
     """of the output where the settings give none"""
     settings: dict[str, Any]
-    """the resolved preset, as JSON"""
+    """what the preset and the flags gave, as JSON"""
+    folder: str = "."
+    """the current folder then, against which paths in the settings are meant"""
+    metadata: bool = True
+    """whether the output carries its settings"""
+    model_name: str
     model: str
     """digest of the model"""
     size: tuple[int, int]

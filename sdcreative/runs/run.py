@@ -73,13 +73,9 @@ class Run:
         except DataError:
             before = None  # broken: the frames are in the store, and it is written anew
         if before is not None:
-            unfinished = before.status != "finished"
+            kept = ("composed", "partial", "seconds", "batch_size")
             self.manifest = self.manifest.model_copy(
-                update={
-                    "composed": before.composed if unfinished else [],
-                    "partial": before.partial,
-                    "seconds": before.seconds if unfinished else 0.0,
-                }
+                update={name: getattr(before, name) for name in kept}
             )
         return self
 
@@ -122,11 +118,14 @@ class Run:
         with (self.folder / PROBES).open("a", encoding="utf-8") as probes:
             probes.writelines(f"{key}\n" for key in keys)
 
-    def begin(self, kept: KeptFrames) -> None:
-        """Say in the folder that rendering has begun."""
+    def begin(self) -> None:
+        """Say in the folder that this run is on its way."""
+        self._write()
+
+    def compose(self, kept: KeptFrames) -> None:
+        """Note what batches are made of, so that whoever goes on makes the same."""
         self._write(frames=len(kept.keys), composed=spans(kept.composed))
-        there = len(kept.keys) - len(kept.missing)
-        self.log(f"began; {there} of {len(kept.keys)} frames are there")
+        self.log(f"began; {kept.there} of {len(kept.keys)} frames are there")
 
     def end(
         self, status: Status, *, output: str = "", fault: str = "", batch_size: int = 0
@@ -144,10 +143,9 @@ class Run:
             "ended": time.time(),
             "seconds": self.manifest.seconds + time.monotonic() - self._began,
             "batch_size": batch_size or self.manifest.batch_size,
-            "partial": None,
         }
         if status == "finished":
-            changes["composed"] = []
+            changes |= {"composed": [], "partial": None}
         elif output and path.exists():
             changes["partial"] = Published.of(path)
         with nullcontext() if status == "finished" else suppress(OutputError, OSError):
@@ -244,9 +242,20 @@ def run_arcs(run: Manifest, segments: int) -> list[ArcLength]:
     return arcs if len(arcs) == segments else []
 
 
-def owned_keys(run: Manifest) -> set[str]:
-    """Keys of all that a run has in the store, what measured its path too."""
-    return {*run_keys(run), *_words(runs_folder() / run.id / PROBES)}
+def owned_keys(without: Sequence[str]) -> set[str]:
+    """Keys of all that runs have in the store, what measured their paths too.
+
+    Runs whose manifest is broken, or of a newer version, have theirs as well.
+
+    Args:
+        without: names of runs that do not count.
+    """
+    folder = runs_folder()
+    found: set[str] = set()
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name not in without:
+            found.update(_words(path / KEYS), _words(path / PROBES))
+    return found
 
 
 def _words(file: Path) -> list[str]:

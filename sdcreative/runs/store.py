@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
@@ -89,12 +89,11 @@ class FrameStore:
         freed, now = 0, time.time()
         for folder in self._folders():
             for part in folder.glob(f"*{PART}"):
-                state = part.stat()
-                if now - state.st_mtime >= age:
-                    part.unlink(missing_ok=True)
-                    freed += state.st_size
-            if not any(folder.iterdir()):
-                os.rmdir(folder)
+                with suppress(FileNotFoundError):  # it was finished, or swept, meanwhile
+                    state = part.stat()
+                    if now - state.st_mtime >= age:
+                        part.unlink()
+                        freed += state.st_size
         return freed
 
     def _folders(self) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,33 @@ def test_resume_encodes_to_another_file() -> None:
     assert "exists; pass --overwrite" in str(refused.exception)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["image", "a bear", "-o", "bear.png", "--steps", "1"],
+        ["seed_walk", "walk.yaml"],
+        ["animate", "map.yaml"],
+    ],
+)
+def test_every_tools_runs_can_be_gone_on_with(words: list[str], tmp_path: Path) -> None:
+    common = "steps: 1\noutput: walk.gif\nframes: 4\n"
+    walk = "plugin: seed_walk\nprompt: a bear\nseeds: [1, 2]\n" + common
+    Path("walk.yaml").write_text(walk, encoding="utf-8")
+    keys = "plugin: animate\nkeyframes: {0: a bear, 3: {prompt: a cat, ease: in}}\n"
+    Path("map.yaml").write_text(keys + "steps: 1\noutput: walk.gif\n", encoding="utf-8")
+    done = call(*words)
+    assert done.exit_code == 0, (done.output, done.exception)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    os.chdir(elsewhere)
+    done = call("runs", "resume", "last", "-o", "again.png" if "image" in words else "again.gif")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "frames are there already" in done.output
+    assert len(list(elsewhere.iterdir())) == 1
+    done = call("runs", "verify", "last", "--frames", "1")
+    assert done.exit_code == 0, (done.output, done.exception)
+
+
 def test_verify_renders_again_and_compares() -> None:
     done = call("runs", "verify", "last", "--frames", "3")
     assert done.output.startswith("3 identical, 0 within 1/255, 0 different, 0 not there") or (
@@ -105,6 +133,7 @@ def test_a_broken_manifest_breaks_nothing_else() -> None:
     folder = frames_folder().parent / "runs"
     (folder / run.id / "manifest.json").write_text("{", encoding="utf-8")
     assert call("runs").exit_code == 0
+    assert "and 0 frames" in call("runs", "clean").output
     assert "is broken" in str(call("runs", "show", run.id).exception)
     done = call("animate", "bear.yaml", "--overwrite")
     assert done.exit_code == 0, done.output

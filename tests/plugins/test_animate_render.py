@@ -193,7 +193,9 @@ def test_ctrl_c_keeps_a_playable_film(monkeypatch: pytest.MonkeyPatch, name: str
             dry_run=False,
             report=lines.append,
         )
-    assert lines == [f"stopped: 3 of 5 frames are kept in {name}"]
+    stopped, go_on = lines
+    assert stopped == f"stopped: 3 of 5 frames are kept in {name}"
+    assert go_on.startswith("go on with: sdcreative runs resume film-")
     assert count_frames(Path(name)) == 3
     assert [path.name for path in Path().iterdir()] == [name.rstrip("/")]
 

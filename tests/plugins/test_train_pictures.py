@@ -244,6 +244,21 @@ def test_icons_are_found_by_character_or_label() -> None:
     assert emoji._svg(ICONS, None, "Bear") == emoji._svg(ICONS, "bear", "?")
     assert 'viewBox="0 0 32 16"' in str(emoji._svg(ICONS, "left-arrow", ""))
     assert emoji._svg(ICONS, None, "crab") is None
-    row = {"name": "white apple", "style": "flat", "colour": "red", "group": "food"}
-    captions = emoji._caption(np.zeros((8, 8, 4), np.uint8), row, 0).captions
-    assert captions[0] == "a picture of an apple" and "a red white apple" in captions
+
+
+def test_the_bare_name_of_coloured_things_is_that_of_the_first() -> None:
+    names = ["green apple", "red apple", "cat", "black cat", "brown bread"]
+    rows = [
+        {"name": name, "style": "flat", "colour": "red", "group": "food", "place": place}
+        for place, name in zip((7, 3, 9, 1, 5), names, strict=True)
+    ]
+    bare = emoji._bare_names(rows)
+    assert bare == {"apple": "red apple", "cat": "cat", "bread": "brown bread"}
+    captions = {
+        row["name"]: emoji._caption(np.zeros((8, 8, 4), np.uint8), row, bare, 0).captions
+        for row in rows
+    }
+    assert {"a picture of an apple", "an apple", "apple"} < set(captions["red apple"])
+    assert "a red green apple" in captions["green apple"]
+    assert not {"an apple", "a cat"} & {*captions["green apple"], *captions["black cat"]}
+    assert captions["cat"][0] == "a picture of a cat"

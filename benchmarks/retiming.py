@@ -22,15 +22,15 @@ from sdcreative.retiming import retime
 
 PAIRS = (
     ("bear", "red apple"),
-    ("cat", "dog"),
+    ("cat face", "dog face"),
     ("pizza", "hamburger"),
-    ("rocket", "tree"),
-    ("car", "bus"),
-    ("sun", "moon"),
-    ("fish", "bird"),
+    ("lion", "tiger face"),
+    ("carrot", "banana"),
+    ("penguin", "rabbit face"),
     ("rose", "mushroom"),
-    ("house", "castle"),
-    ("guitar", "violin"),
+    ("lemon", "strawberry"),
+    ("frog", "panda"),
+    ("doughnut", "watermelon"),
 )
 SCALE = 4.0
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from PIL.Image import Image
 
+from . import __version__
 from .core.timeline import Retiming, Timeline
 from .errors import SdcreativeError, UsageError
 from .estimate import say_plan
@@ -24,13 +25,13 @@ from .models.sizes import fit_size, native_size
 from .models.sources import fetch, resolve
 from .planning import plan
 from .progress import Bar
-from .provenance import tags
+from .provenance import library_versions, tags
 from .retiming import RetimingReport, retime
 from .runs.home import home
 from .runs.kept import Kept, KeptFrames
 from .runs.keys import frame_keys
 from .runs.manifest import Manifest
-from .runs.run import Run, run_arcs, run_id, versions
+from .runs.run import Run, run_arcs, run_id
 from .settings import PLACES, RenderSettings
 from .studio import Studio, Studios
 from .tools import PictureTool, Report
@@ -198,7 +199,7 @@ class _Production:
             dtype=self.dtype,
             device=str(pick_device(settings.device)),
             seed=settings.seed,
-            versions=versions(),
+            versions={"sdcreative": __version__, **library_versions()},
             frames=len(self.timeline),
             began=time.time(),
             output=_absolute(self.output),

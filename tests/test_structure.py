@@ -41,6 +41,7 @@ ROOMS: dict[str, set[str]] = {
     "estimate": {"media", "planning", "studio", "tools"},
     "progress": set(),
     "produce": {
+        "__init__",
         "errors",
         "core",
         "estimate",

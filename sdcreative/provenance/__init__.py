@@ -3,7 +3,7 @@
 from .differences import Change, differences
 from .preset_text import preset_text, resolve, write_preset
 from .reading import read_provenance
-from .record import Provenance, describe_run, kept_settings
+from .record import Provenance, describe_run, kept_settings, library_versions
 from .writing import tags
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "describe_run",
     "differences",
     "kept_settings",
+    "library_versions",
     "preset_text",
     "read_provenance",
     "resolve",

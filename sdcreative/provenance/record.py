@@ -153,11 +153,12 @@ def describe_run(
         seed=settings.seed,
         model=settings.model,
         digest=model_digest,
-        libraries=_versions(),
+        libraries=library_versions(),
     )
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that have a say in a picture; imports none of them."""
     found: dict[str, str] = {}
     for name in LIBRARIES:
         try:

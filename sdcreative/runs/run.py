@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -32,7 +31,6 @@ from .manifest import (
 from .store import FrameStore, check_writable
 
 KEYS, PROBES, ARCS, LOG, LOCK = "frames.txt", "probes.txt", "arcs.json", "log.txt", ".lock"
-LIBRARIES = ("sdcreative", "torch", "diffusers", "transformers")
 
 Report = Callable[[str], None]
 
@@ -179,17 +177,6 @@ class Run:
     ) -> Literal[False]:
         self._leaving.close()
         return False
-
-
-def versions() -> dict[str, str]:
-    """Versions of what has a say in a frame; imports none of them."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def list_runs() -> list[Manifest]:

@@ -1,0 +1,68 @@
+"""A disk that fills up in the middle of a film: a small tmpfs, where one can be mounted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sdcreative.media.writers import count_frames
+from sdcreative.runs.store import FrameStore
+
+PRESET = """
+plugin: animate
+keyframes: [a picture of a bear, a picture of a red apple]
+frames: 60
+steps: 2
+device: cpu
+output: film.gif
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=320k", "tmpfs", str(place)]
+    try:
+        subprocess.run(mounted, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no tmpfs can be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def animate(folder: Path, home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sdcreative", "animate", "film.yaml"],
+        cwd=folder,
+        env={**os.environ, "SDCREATIVE_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_a_full_disk_is_one_line_and_costs_no_frame(tmp_path: Path, small_disk: Path) -> None:
+    (tmp_path / "film.yaml").write_text(PRESET, encoding="utf-8")
+    done = animate(tmp_path, small_disk)
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    [line] = done.stderr.splitlines()
+    assert "disk full; about 12.3 kB (12288 bytes) wanted" in line
+    assert not (tmp_path / "film.gif").exists()
+    store = FrameStore(small_disk / "frames")
+    there = [key for key in store if store.read(key) is not None]
+    assert len(there) == len(list(store)) > 5
+    assert list(small_disk.rglob("*.part")) == []
+    assert f"the {len(there)} frames made so far are kept" in done.stdout
+
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    done = animate(tmp_path, small_disk)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert f"{len(there)} of 60 frames are there already" in done.stdout
+    assert count_frames(tmp_path / "film.gif") == 60

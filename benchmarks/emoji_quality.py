@@ -67,7 +67,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seeds", type=_at_least(1), default=4, help="pictures of each thing (4)")
     add("--pairs", type=_at_least(0), default=50, help="things on backgrounds (50)")
     add("--favourite-seeds", type=_at_least(1), default=8, help="bears, and apples (8)")
-    add("--guidance", type=float, default=4.0, help="guidance scale (4)")
+    add("--guidance", type=float, default=7.5, help="guidance scale (7.5)")
     add("--steps", type=_at_least(1), default=20, help="sampling steps (20)")
     add("--sampler", default="DPM++ 2M", help="sampler (DPM++ 2M)")
     add("--batch-size", type=_at_least(1), help="pictures denoised together")

@@ -27,7 +27,7 @@ from .planning import plan
 from .progress import Bar
 from .provenance import library_versions, tags
 from .retiming import RetimingReport, retime
-from .runs.home import home
+from .runs.home import models_file
 from .runs.kept import Kept, KeptFrames
 from .runs.keys import frame_keys
 from .runs.manifest import Manifest
@@ -121,7 +121,7 @@ class _Production:
 
     @cached_property
     def digest(self) -> str:
-        return model_digest(self.folder, home() / "models.json")
+        return model_digest(self.folder, models_file())
 
     def writer(self, overwrite: bool) -> Writer:
         described = None

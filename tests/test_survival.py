@@ -32,7 +32,7 @@ torch.set_num_threads(1)
 import diffusers, transformers
 import sdcreative.produce, sdcreative.renderer, sdcreative.studio
 from sdcreative.cli import main
-from sdcreative.runs import kept, manifest, store
+from sdcreative.runs import kept, store
 
 preset, output, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 drawn = random.Random(11)
@@ -46,7 +46,7 @@ def child(tell, go):
         return told
     store.sync = point(store.sync)                       # written, not yet renamed
     kept.KeptFrames.keep = point(kept.KeptFrames.keep)   # made, not yet written
-    manifest.os.replace = point(os.replace)              # a manifest about to change
+    os.replace = point(os.replace)              # a manifest about to change
     try:
         main(["animate", preset, "-o", output])
     except SystemExit as done:

@@ -7,9 +7,7 @@ from pathlib import Path
 import click
 
 from ..host import Host
-from .tables import table
-
-json_flag = click.option("--json", "as_json", is_flag=True, help="For scripts.")
+from .tables import json_flag, table
 
 
 def plugins_group(host: Host) -> click.Group:

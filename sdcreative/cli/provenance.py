@@ -9,6 +9,7 @@ import click
 
 from ..errors import DataError, OutputError, UsageError
 from ..host import Host
+from .tables import json_flag
 from .tools import is_preset, tool_of_preset
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def from_command(host: Host) -> click.Command:
     @click.option("--overwrite", is_flag=True, help="Replace a preset file that exists.")
     def from_(file: Path, output: str | None, overwrite: bool) -> None:
         """Turn a finished picture, film or sound back into a preset that renders it again."""
-        from ..provenance import preset_text, read_provenance, write_preset
+        from ..media.output import write_text
+        from ..provenance import preset_text, read_provenance
 
         if output is not None and Path(output).suffix.lower() not in (".yaml", ".yml"):
             raise UsageError(f"-o {output}: a preset ends in .yaml")
@@ -35,7 +37,7 @@ def from_command(host: Host) -> click.Command:
         if output is None:
             click.echo(text, nl=False)
         else:
-            write_preset(text, Path(output).expanduser(), overwrite)
+            write_text(Path(output).expanduser(), text, overwrite)
             click.echo(f"wrote {output}; run it with:  sdcreative run {output}")
         for item in provenance.left_out:
             click.echo(f"not taken over: {item}", err=True)
@@ -49,7 +51,7 @@ def diff_command(host: Host) -> click.Command:
     @click.command("diff", short_help="show which settings of two files or presets differ")
     @click.argument("first", metavar="A")
     @click.argument("second", metavar="B")
-    @click.option("--json", "as_json", is_flag=True, help="For scripts.")
+    @json_flag
     def diff(first: str, second: str, as_json: bool) -> None:
         """Show which settings differ; A and B are finished files, preset files or bundled presets.
 

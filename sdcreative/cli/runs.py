@@ -12,14 +12,12 @@ import click
 
 from ..errors import DataError, UsageError
 from ..host import Host
-from .tables import table
+from .tables import json_flag, table
 
 if TYPE_CHECKING:
     from ..runs.manifest import Manifest
     from ..settings import RenderSettings
     from ..tools import PictureTool
-
-json_flag = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 
 def runs_group(host: Host) -> click.Group:
@@ -223,14 +221,14 @@ def _verify(
 ) -> int:
     from ..models.digests import model_digest
     from ..models.sources import fetch, resolve
-    from ..runs.home import frames_folder
+    from ..runs.home import frames_folder, models_file
     from ..runs.run import run_arcs, run_keys
     from ..runs.store import FrameStore
     from ..studio import Studio
     from ..verify import verify
 
     folder = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
-    if model_digest(folder) != run.model:
+    if model_digest(folder, models_file()) != run.model:
         raise DataError(f"run {run.id}: model {settings.model} is another one now; render it anew")
 
     keys = run_keys(run)
@@ -242,9 +240,7 @@ def _verify(
         if not arcs:
             raise DataError(f"run {run.id}: what was measured of its path is gone; resume it first")
         timeline = retiming.timeline(arcs)
-    studio = Studio.load(
-        settings.model, device=settings.device, dtype=settings.dtype, offline=settings.offline
-    )
+    studio = Studio.load(str(folder), device=settings.device, dtype=settings.dtype, offline=True)
     store = FrameStore(frames_folder())
     found = verify(
         studio,

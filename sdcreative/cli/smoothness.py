@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .tables import json_flag
+
 if TYPE_CHECKING:
     from ..smoothness import Smoothness
 
@@ -34,7 +36,7 @@ def smoothness_command() -> click.Command:
         help="Draw the steps into this PNG, JPEG or WebP.",
     )
     @click.option("--overwrite", is_flag=True, help="Replace a plot that exists.")
-    @click.option("--json", "as_json", is_flag=True, help="For scripts.")
+    @json_flag
     def smoothness(
         film: Path,
         metric: str,

@@ -1,8 +1,12 @@
-"""Plain columns for a terminal or a pipe."""
+"""What commands print: plain columns for a terminal or a pipe, JSON for scripts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+import click
+
+json_flag = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -189,3 +189,19 @@ class StagedFile:
         """Remove the temporary file and the folders made for it; harmless after publish."""
         self.path.unlink(missing_ok=True)
         remove_empty(self._made)
+
+
+def write_text(path: Path, text: str, overwrite: bool = False) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        OutputError: the file exists and overwrite is off, or it cannot be written.
+    """
+    staged = StagedFile(path, overwrite)
+    try:
+        staged.path.write_text(text, encoding="utf-8", newline="\n")
+        staged.publish()
+    except OSError as error:
+        raise write_fault(path, error, len(text)) from error
+    finally:
+        staged.discard()

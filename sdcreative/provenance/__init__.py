@@ -1,7 +1,7 @@
 """What a finished file says of its making: written into it, read out of it, made a preset again."""
 
 from .differences import Change, differences
-from .preset_text import preset_text, resolve, write_preset
+from .preset_text import preset_text, resolve
 from .reading import read_provenance
 from .record import Provenance, describe_run, kept_settings, library_versions
 from .writing import tags
@@ -17,5 +17,4 @@ __all__ = [
     "read_provenance",
     "resolve",
     "tags",
-    "write_preset",
 ]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, PresetError
-from ..media.output import StagedFile, write_fault
 from ..presets import Preset, validate
 from ..presets.parsing import parse, printable, resolve_plain
 from ..settings import PLACES
@@ -66,22 +65,6 @@ def preset_text(
     if same.model_dump() != settings.model_dump():
         raise DataError(f"{source}: the settings of {tool_name!r} do not survive being a preset")
     return text
-
-
-def write_preset(text: str, path: Path, overwrite: bool = False) -> None:
-    """Write a preset file, whole or not at all.
-
-    Raises:
-        OutputError: the file exists and overwrite is off, or it cannot be written.
-    """
-    staged = StagedFile(path, overwrite)
-    try:
-        staged.path.write_text(text, encoding="utf-8", newline="\n")
-        staged.publish()
-    except OSError as error:
-        raise write_fault(path, error, len(text)) from error
-    finally:
-        staged.discard()
 
 
 def _comments(provenance: Provenance, source: Path) -> list[str]:

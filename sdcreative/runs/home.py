@@ -29,3 +29,8 @@ def runs_folder() -> Path:
 def locks_folder() -> Path:
     """Locks of outputs that are being written."""
     return home() / "locks"
+
+
+def models_file() -> Path:
+    """Digests of models, so that their weights are read once."""
+    return home() / "models.json"

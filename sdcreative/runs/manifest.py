@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import DataError
-from ..media.output import sync, write_fault
+from ..media.output import write_text
 
 FORMAT = 1
 FILE = "manifest.json"
@@ -108,22 +106,4 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         OutputError: the disk is full, or the folder cannot be written.
     """
-    write_text(folder / FILE, manifest.model_dump_json(indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file, synced and renamed.
-
-    Raises:
-        OutputError: the disk is full, or the folder cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        try:
-            part.write_text(text, encoding="utf-8")
-            sync(part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise write_fault(path, error, len(text)) from error
+    write_text(folder / FILE, manifest.model_dump_json(indent=1) + "\n", overwrite=True)

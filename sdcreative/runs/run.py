@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from ..core.retiming import ArcLength
 from ..errors import DataError, OutputError, UsageError
+from ..media.output import write_text
 from .home import frames_folder, locks_folder, runs_folder
 from .kept import KeptFrames, spans, unspan
 from .manifest import (
@@ -26,7 +27,6 @@ from .manifest import (
     Status,
     read_manifest,
     write_manifest,
-    write_text,
 )
 from .store import FrameStore, check_writable
 
@@ -47,7 +47,7 @@ class Run:
 
     Attributes:
         manifest: as it stands in the folder.
-        kept: its frames, once ``frames`` has been called.
+        store: where finished frames are.
     """
 
     def __init__(self, manifest: Manifest, report: Report) -> None:
@@ -103,13 +103,13 @@ class Run:
         composed = unspan(self.manifest.composed) if same else None
         kept = KeptFrames(self.store, keys, composed)
         if not same:
-            write_text(file, text)
+            write_text(file, text, overwrite=True)
         return kept
 
     def note_arcs(self, arcs: Sequence[ArcLength]) -> None:
         """Keep what was measured of the path."""
         stored = [{"times": arc.times, "distances": arc.distances} for arc in arcs]
-        write_text(self.folder / ARCS, json.dumps(stored) + "\n")
+        write_text(self.folder / ARCS, json.dumps(stored) + "\n", overwrite=True)
 
     def add_probes(self, keys: Sequence[str]) -> None:
         """Have frames that only measured the path count as this run's."""

@@ -7,26 +7,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import isfinite
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
+from .beginnings import Beginnings, fitted, without_weightless
 from .core.conditioning import Conditioning
-from .core.noise import blend_noise, draw_noise, mix_noise
 from .core.sampling import Inpainting, denoise, initial_latents
-from .core.timeline import Mixture, Noise, Shot, Timeline, Trunk
+from .core.timeline import Crossfade, Mixture, Noise, Shot, Timeline, Trunk
 from .embeddings import Embeddings, remember
 from .errors import UsageError
-from .media.image import flatten
 from .models.denoiser import predictor
 from .models.loading import Parts
 from .models.samplers import build_sampler
 from .models.scheduling import Flight
-from .models.vae import encode_pictures, to_pixels
 
-REMEMBERED_TRUNKS, REMEMBERED_PICTURES = 4, 4
+REMEMBERED_TRUNKS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +55,7 @@ class Prepared:
     def composed(self, picture: Image.Image, steps: int) -> Image.Image:
         """What is kept of a start image comes from its pixels, not from the autoencoder."""
         image, mask = self.shot.image, self.shot.mask
-        if image is None:
+        if not isinstance(image, Image.Image):
             return picture
         if self.row.start == steps:
             return fitted(image, picture.size).copy()
@@ -83,7 +81,9 @@ class Denoiser:
         self.predict = predictor(parts.unet)
         self.embeddings = Embeddings(parts)
         self._trunks: OrderedDict[Trunk, dict[int, Flight]] = OrderedDict()
-        self._encoded: OrderedDict[int, tuple[Image.Image, Tensor]] = OrderedDict()
+        self._beginnings = Beginnings(
+            parts, size, self.embeddings, timeline.sampler, timeline.steps, on_call
+        )
 
     def prepare(self, shot: Shot, index: int) -> Prepared:
         """The shot with its conditioning.
@@ -95,6 +95,10 @@ class Denoiser:
             raise UsageError(f"frame {index}: mask and strength need an image")
         if shot.image is not None and shot.trunk is not None:
             raise UsageError(f"frame {index}: a shot has a trunk or an image, not both")
+        if isinstance(shot.image, Crossfade):
+            shot = replace(shot, image=without_weightless(shot.image))
+            if shot.mask is not None and isinstance(shot.image, Crossfade):
+                raise UsageError(f"frame {index}: a mask needs one start picture, not two")
         if not isfinite(shot.guidance_scale):
             raise UsageError(f"frame {index}: guidance_scale is {shot.guidance_scale}")
         if not 0 <= shot.strength <= 1:
@@ -112,6 +116,15 @@ class Denoiser:
         """Final latents (N, C, h, w) of shots of one kind."""
         if shots[0].shot.image is not None:
             return self._repaint(shots)
+        finished = self._denoised(shots)
+        missed = [self._beginnings.missed(one.shot) for one in shots]
+        if all(one is None for one in missed):
+            return finished
+        return torch.stack(
+            [row if one is None else row + one for row, one in zip(finished, missed, strict=True)]
+        )
+
+    def _denoised(self, shots: Sequence[Prepared]) -> Tensor:
         order = sorted(range(len(shots)), key=lambda i: shots[i].row.start)
         groups = groupby(order, key=lambda i: shots[i].row.start)
         at, first = next((start, list(group)) for start, group in groups)
@@ -144,7 +157,7 @@ class Denoiser:
         return chain[trunk.steps].take([0])
 
     def _from_noise(self, wanted: Sequence[Noise | Mixture]) -> Flight:
-        noise, generators = self._noise(wanted)
+        noise, generators = self._beginnings.noise(wanted)
         sampler = self._sampler()
         return Flight(initial_latents(sampler, noise, None, 0), sampler, generators)
 
@@ -155,16 +168,15 @@ class Denoiser:
     def _repaint(self, shots: Sequence[Prepared]) -> Tensor:
         """Image to image and inpainting: all shots begin at the same step."""
         start, steps = shots[0].row.start, self.timeline.steps
-        images = [one.shot.image for one in shots if one.shot.image is not None]
-        clean = torch.cat([self._latents_of(image) for image in images])
+        clean = torch.cat([self._beginnings.clean(one.shot.image) for one in shots])
         if start == steps:
             self.on_call(0)
             return clean
-        noise, generators = self._noise([one.shot.noise for one in shots])
+        noise, generators = self._beginnings.noise([one.shot.noise for one in shots])
         sampler = self._sampler()
         latents = initial_latents(sampler, noise, clean, start)
         masks = [one.shot.mask for one in shots if one.shot.mask is not None]
-        kept = Inpainting(clean, noise, self._repainted(masks)) if masks else None
+        kept = Inpainting(clean, noise, self._beginnings.repainted(masks)) if masks else None
         flight = Flight(latents, sampler, generators)
         return self._advance(flight, [one.row for one in shots], start, steps, kept).latents
 
@@ -194,49 +206,3 @@ class Denoiser:
                 on_call=lambda count: self.on_call(count * passes),
             )
         return replace(flight, latents=latents)
-
-    def _noise(
-        self, wanted: Sequence[Noise | Mixture]
-    ) -> tuple[Tensor, tuple[torch.Generator, ...]]:
-        """Initial noise (N, C, h, w), and generators that go on where its drawing ended."""
-        width, height = self.size
-        factor = self.parts.downsampling
-        shape = (self.parts.latent_channels, height // factor, width // factor)
-        rows, generators = [], []
-        for noise in wanted:
-            if isinstance(noise, Mixture):
-                seed, row = noise.terms[0][0], mix_noise(noise.terms, shape)
-            else:
-                seed, row = noise.start, draw_noise(noise.start, shape)
-                if noise.end is not None and noise.end != noise.start:
-                    row = blend_noise(row, draw_noise(noise.end, shape), noise.t)
-                    seed = noise.start if noise.t < 1 else noise.end
-            generator = torch.Generator().manual_seed(seed)
-            torch.randn(shape, generator=generator)
-            rows.append(row)
-            generators.append(generator)
-        return torch.stack(rows).to(self.device), tuple(generators)
-
-    def _latents_of(self, image: Image.Image) -> Tensor:
-        """Latents (1, C, h, w); the image is kept beside them so that its id stays its own."""
-
-        def make() -> tuple[Image.Image, Tensor]:
-            pixels = to_pixels([fitted(image, self.size)]).to(self.device)
-            return image, encode_pictures(self.parts, pixels)
-
-        return remember(self._encoded, id(image), REMEMBERED_PICTURES, make)[1]
-
-    def _repainted(self, masks: Sequence[Image.Image]) -> Tensor:
-        """(N, 1, h, w): 1 wherever any pixel below is to be painted anew."""
-        pixels = to_pixels([fitted(mask, self.size, "L") for mask in masks]).to(self.device)
-        return torch.nn.functional.max_pool2d(pixels / 2 + 0.5, self.parts.downsampling)
-
-
-def fitted(
-    image: Image.Image, size: tuple[int, int], mode: Literal["RGB", "L"] = "RGB"
-) -> Image.Image:
-    """Opaque and of that size, cut off evenly where its shape is another."""
-    image = flatten(image, mode)
-    if image.size == size:
-        return image
-    return ImageOps.fit(image, size, Image.Resampling.LANCZOS)

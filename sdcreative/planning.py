@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .core.timeline import Shot, Timeline, Trunk
+from .core.inversion import ITERATIONS
+from .core.timeline import Inversion, Noise, Shot, Timeline, Trunk
 from .models.sampler_names import check_steps, describe
 
 
@@ -45,6 +46,7 @@ def plan(timeline: Timeline, composes: Callable[[int], bool] = lambda index: Tru
     total = sampler.unet_calls(timeline.steps)
     shots = evaluations = grown = 0
     trunk: Trunk | None = None
+    inverted: set[Inversion] = set()
     for index, frame in enumerate(timeline):
         if not isinstance(frame, Shot) or not composes(index):
             continue
@@ -59,12 +61,21 @@ def plan(timeline: Timeline, composes: Callable[[int], bool] = lambda index: Tru
             grown = max(grown, longer)
         rest = max(0, total - sampler.calls * start)
         evaluations += rest * _passes(frame.guidance_scale)
+        for one in _inversions(frame) - inverted:
+            inverted.add(one)
+            evaluations += timeline.steps * ITERATIONS + total * _passes(one.guidance_scale)
     probes = probing = 0
     if (retiming := timeline.retiming) is not None:
         probes = retiming.segments * retiming.probes
         scale = retiming.shot(0, 0.0).guidance_scale
         probing = probes * sampler.unet_calls(retiming.steps) * _passes(scale)
     return Plan(len(timeline), timeline.length, shots, evaluations, probes, probing)
+
+
+def _inversions(shot: Shot) -> set[Inversion]:
+    noise = shot.trunk.noise if shot.trunk else shot.noise
+    ends = (noise.start, noise.end) if isinstance(noise, Noise) else ()
+    return {end for end in ends if isinstance(end, Inversion)}
 
 
 def _passes(guidance_scale: float) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from .core.motion import followed
 from .core.noise import blend_noise
-from .core.timeline import Between, Shot, Timeline
+from .core.timeline import Between, Follow, Shot, Timeline
 from .denoising import Denoiser, Prepared
 from .errors import RenderError
 from .memory import halving, is_out_of_memory
@@ -49,6 +50,7 @@ class Renderer:
         self.denoiser = Denoiser(parts, timeline, size, on_call)
         self._before = _Latents()
         self._first = _Latents()
+        self._shown: dict[int, Image.Image] = {}
         self._tiles: bool | None = None
 
     def pictures(self) -> Generator[Image.Image, None, None]:
@@ -60,7 +62,7 @@ class Renderer:
         """
         pending: list[Item] = []
         shots: list[Prepared] = []
-        seen_shot = False
+        shot_before: int | None = None
         index, frame = -1, None
         for index, frame in enumerate(self.timeline):
             if not self.kept.composes(index):
@@ -69,6 +71,12 @@ class Renderer:
                     yield from self._stored(pending)
                     pending = []
             elif isinstance(frame, Shot):
+                if isinstance(frame.image, Follow):
+                    if shots:
+                        rest = self._after(pending, shots)
+                        yield from self._flush(pending[: len(pending) - len(rest)], shots)
+                        pending, shots = rest, []
+                    frame = self._following(frame, frame.image, index, shot_before)
                 prepared = self.denoiser.prepare(frame, index)
                 if shots and (len(shots) >= self.batch_size or prepared.kind != shots[0].kind):
                     rest = self._after(pending, shots)
@@ -76,11 +84,12 @@ class Renderer:
                     pending, shots = rest, []
                 shots.append(prepared)
                 pending.append((index, prepared))
-            elif seen_shot:
+            elif shot_before is not None:
                 pending.append((index, frame))
             else:
                 raise RenderError(f"frame {index}: a Between comes before the first shot")
-            seen_shot = seen_shot or isinstance(frame, Shot)
+            if isinstance(frame, Shot):
+                shot_before = index
         if isinstance(frame, Between) and not self.timeline.closed:
             raise RenderError("the last frame of a timeline is a Between; end with a shot")
         if index + 1 != self.timeline.length:
@@ -91,6 +100,18 @@ class Renderer:
             rest = self._after(pending, shots)
             yield from self._flush(pending[: len(pending) - len(rest)], shots)
             yield from self._close(rest)
+
+    def _following(self, shot: Shot, follow: Follow, index: int, before: int | None) -> Shot:
+        """The shot with the picture that it starts from."""
+        if before is None:
+            raise RenderError(f"frame {index}: follows the shot before it, but there is none")
+        return replace(shot, image=followed(follow, self._picture(before), self._picture(0)))
+
+    def _picture(self, index: int) -> Image.Image:
+        """The picture of frame 0, or of the last shot."""
+        if index in self._shown:
+            return self._shown[index]
+        return self.kept.picture(index)
 
     @staticmethod
     def _after(pending: Sequence[Item], shots: Sequence[Prepared]) -> list[Item]:
@@ -126,7 +147,11 @@ class Renderer:
         self, items: Sequence[Item], pictures: Iterator[Image.Image]
     ) -> Iterator[Image.Image]:
         for index, one in items:
-            yield self.kept.picture(index) if one is None else next(pictures)
+            picture = self.kept.picture(index) if one is None else next(pictures)
+            if isinstance(one, Prepared):
+                first = {0: self._shown[0]} if 0 in self._shown else {}
+                self._shown = {**first, index: picture}
+            yield picture
 
     def _remember(self, shots: list[Prepared], finished: Tensor | None) -> None:
         """The ends of a batch, which frames between batches may want."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .core.timeline import Between, Frame, Timeline
+from .core.motion import followed
+from .core.timeline import Between, Follow, Frame, Shot, Timeline
 from .runs.store import FrameStore
 
 if TYPE_CHECKING:
@@ -59,10 +60,12 @@ def verify(
     frames = list(timeline)
     drawn = sorted(random.Random(seed).sample(range(len(frames)), min(count, len(frames))))
     wanted = sorted({near for index in drawn for near in _with_neighbours(frames, index)})
-    again = replace(
-        timeline, frames=lambda: [frames[i] for i in wanted], length=len(wanted), ping_pong=False
-    )
-    identical, close, different, lacking = [], [], [], []
+    alone = {index: _alone(frames, index, store, keys) for index in wanted}
+    identical, close, different = [], [], []
+    lacking = [index for index in drawn if alone[index] is None]
+    wanted = [index for index in wanted if alone[index] is not None]
+    made = [frame for frame in alone.values() if frame is not None]
+    again = replace(timeline, frames=lambda: made, length=len(made), ping_pong=False)
     for index, picture in zip(wanted, studio.render(again, batch_size=batch_size), strict=True):
         if index not in drawn:
             continue
@@ -79,6 +82,20 @@ def verify(
         else:
             different.append((index, worst))
     return Verdict(tuple(identical), tuple(close), tuple(different), tuple(lacking))
+
+
+def _alone(
+    frames: Sequence[Frame], index: int, store: FrameStore, keys: Sequence[str]
+) -> Frame | None:
+    """A frame; if it follows a shot, it starts from that one's stored picture, if there is one."""
+    frame = frames[index]
+    if not isinstance(frame, Shot) or not isinstance(frame.image, Follow):
+        return frame
+    near = next(i for i in reversed(range(index)) if isinstance(frames[i], Shot))
+    before, first = store.read(keys[near]), store.read(keys[0])
+    if before is None or first is None:
+        return None
+    return replace(frame, image=followed(frame.image, before, first))
 
 
 def _with_neighbours(frames: Sequence[Frame], index: int) -> list[int]:

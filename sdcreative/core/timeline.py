@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Method = Literal["slerp", "lerp"]
 Centre = Literal["zero", "empty", "negative"]
+Border = Literal["reflect", "wrap", "replicate"]
+ColourSpace = Literal["none", "lab", "rgb"]
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,40 @@ class Blend:
     curve: Curve | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """The initial noise from which the model makes a picture that is there already.
+
+    Found by sampling backwards (DDIM inversion; Song et al. 2021, section 4.3). What sampling
+    forwards again misses of the picture is added to the result, so that a shot of this noise,
+    prompt and guidance is the picture, as the autoencoder gives it back. Equal only to itself:
+    make one for a picture, and use it in all shots.
+
+    Attributes:
+        image: the picture.
+        prompt: what it shows.
+        negative: what guidance moves away from.
+        guidance_scale: as in the shots that begin here.
+    """
+
+    image: Image
+    prompt: Blend
+    negative: Blend = Blend("")
+    guidance_scale: float = 7.5
+
+
 @dataclass(frozen=True)
 class Noise:
     """Initial noise of one seed, or a point on the great circle between the noises of two.
 
     Attributes:
-        start: seed at t = 0, at least 0.
-        end: seed at t = 1; None for a single seed.
+        start: seed at t = 0, at least 0; or the inversion of a picture.
+        end: the same at t = 1; None for a single one.
         t: position on the path, in [0, 1].
     """
 
-    start: int
-    end: int | None = None
+    start: int | Inversion
+    end: int | Inversion | None = None
     t: float = 0.0
 
 
@@ -99,6 +123,57 @@ class Trunk:
 
 
 @dataclass(frozen=True)
+class Motion:
+    """How a picture moves from one frame to the next, as in Deforum's 2D mode.
+
+    Attributes:
+        zoom: scale about the centre; over 1 moves in.
+        angle: degrees, counter-clockwise.
+        shift: pixels to the right and down.
+        centre: fixed point of zoom and rotation, as shares of width and height.
+        border: what fills the parts that come into view.
+    """
+
+    zoom: float = 1.0
+    angle: float = 0.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    centre: tuple[float, float] = (0.5, 0.5)
+    border: Border = "reflect"
+
+
+@dataclass(frozen=True)
+class Follow:
+    """As a start picture: the picture of the shot before, moved.
+
+    Attributes:
+        motion: how it is moved.
+        colours: where its means and deviations are brought to those of the film's first picture.
+        sharpen: amount of an unsharp mask that makes up for what moving blurs; 0 for none.
+        noise: standard deviation of the grain that is added, of values in [0, 1].
+        seed: of the grain.
+    """
+
+    motion: Motion = Motion()
+    colours: ColourSpace = "none"
+    sharpen: float = 0.0
+    noise: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Crossfade:
+    """As a start picture: a point between two, their latents slerped.
+
+    Attributes:
+        t: position, in [0, 1].
+    """
+
+    start: Image
+    end: Image
+    t: float
+
+
+@dataclass(frozen=True)
 class Shot:
     """One denoised picture.
 
@@ -108,7 +183,8 @@ class Shot:
         negative: what guidance moves away from.
         guidance_scale: classifier-free guidance (Ho and Salimans 2022); 1 switches it off.
         trunk: shared first steps; its noise then takes the place of the shot's.
-        image: start image for image to image (SDEdit) or inpainting.
+        image: start image for image to image (SDEdit) or inpainting; a ``Follow`` is not for the
+            first shot of a timeline.
         mask: with ``image``; white is painted anew, black is kept.
         strength: with ``image``: 0 gives it back unchanged, 1 starts from pure noise.
     """
@@ -118,7 +194,7 @@ class Shot:
     negative: Blend = Blend("")
     guidance_scale: float = 7.5
     trunk: Trunk | None = None
-    image: Image | None = None
+    image: Image | Crossfade | Follow | None = None
     mask: Image | None = None
     strength: float = 1.0
 
@@ -176,6 +252,23 @@ class Arc(Protocol):
 
 
 @dataclass(frozen=True)
+class Sound:
+    """What is heard with a film, cut to its length.
+
+    Attributes:
+        path: a sound file.
+        start: seconds into it at which the film begins.
+        fade_in: seconds at the film's beginning.
+        fade_out: seconds at its end.
+    """
+
+    path: str
+    start: float = 0.0
+    fade_in: float = 0.0
+    fade_out: float = 0.0
+
+
+@dataclass(frozen=True)
 class Timeline:
     """Frames in order, and what they have in common.
 
@@ -193,6 +286,7 @@ class Timeline:
         closed: played in a circle: a ``Between`` after the last shot leads to the first one.
         retiming: how to place the frames at equal visual steps; the frames are then those of the
             film without it, equal in number. None leaves them where they are.
+        sound: what is heard with the film.
     """
 
     frames: Callable[[], Iterable[Frame]]
@@ -205,6 +299,7 @@ class Timeline:
     ping_pong: bool = False
     closed: bool = False
     retiming: Retiming | None = None
+    sound: Sound | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         return iter(self.frames())

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..core.timeline import Between, Timeline
+from ..core.timeline import Between, Follow, Timeline
 from ..errors import RenderError
 
 FORMAT = 1
@@ -27,7 +27,7 @@ def frame_keys(
 
     Two frames have one key if they are made from the same: conditioning, noise, guidance, start
     image, trunk, sampler, steps, model, size and floating-point type. What a frame lies between
-    is part of its key where it is a Between.
+    is part of its key where it is a Between, and what it follows where it follows a shot.
 
     Args:
         timeline: walked once.
@@ -49,7 +49,12 @@ def frame_keys(
                 raise RenderError(f"frame {index}: a Between comes before the first shot")
             waiting.append(frame.t)
             continue
-        key = _digest([*common, _plain(frame, pictures)])
+        made_from = [*common, _plain(frame, pictures)]
+        if isinstance(frame.image, Follow):
+            if before is None:
+                raise RenderError(f"frame {index}: follows the shot before it, but there is none")
+            made_from += [before, first]
+        key = _digest(made_from)
         for t in waiting:
             yield _digest(["between", before, key, t])
         waiting = []

@@ -22,27 +22,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import UsageError
+from .expression_names import FUNCTIONS, NAMES, SOUND_NAMES, Hearing, Moment, Value
+
+__all__ = [
+    "FUNCTIONS",
+    "NAMES",
+    "SOUND_NAMES",
+    "Expression",
+    "Hearing",
+    "Moment",
+    "parse_expression",
+]
 
 MAX_LENGTH = 1_000
 MAX_DEPTH = 40
-
-
-@dataclass(frozen=True)
-class Moment:
-    """What an expression is about.
-
-    Attributes:
-        t: number of the frame, from 0.
-        max_f: number of the last frame.
-        s: the film's seed.
-    """
-
-    t: float
-    max_f: float
-    s: float = 0.0
-
-
-Value = Callable[[Moment], float]
 
 
 @dataclass(frozen=True)
@@ -51,16 +44,19 @@ class Expression:
 
     Attributes:
         text: as it was written.
+        hears: whether it has one of ``SOUND_NAMES`` in it.
     """
 
     text: str
     _value: Value
+    hears: bool = False
 
     def at(self, moment: Moment) -> float:
         """The value at a frame.
 
         Raises:
-            UsageError: it is no number there: a division by 0, the root of a negative number.
+            UsageError: it is no number there: a division by 0, the root of a negative number; or
+                it hears, and there is no sound.
         """
         try:
             value = float(self._value(moment))
@@ -82,10 +78,11 @@ def parse_expression(text: str, *, column: int = 1, whole: str | None = None) ->
     """Read an expression.
 
     Known are ``t``, the frame number from 0; ``max_f``, that of the last frame; ``s``, the seed;
-    ``pi`` and ``e``; sin, cos, tan, asin, acos, atan (also arcsin, ...), atan2, sinh, cosh, tanh,
-    sqrt, abs, exp, log, log10, floor, ceil, round, pow, min, max, clip(x, low, high) and
-    where(condition, then, otherwise). Angles are in radians. The remainder ``%`` has the sign of
-    its divisor; a half is rounded to the even neighbour.
+    ``pi`` and ``e``; ``onset``, ``beat``, ``bass``, ``mid``, ``treble`` and ``loudness``, from 0 to
+    1, of what is heard at the frame; sin, cos, tan, asin, acos, atan (also arcsin, ...), atan2,
+    sinh, cosh, tanh, sqrt, abs, exp, log, log10, floor, ceil, round, pow, min, max,
+    clip(x, low, high) and where(condition, then, otherwise). Angles are in radians. The remainder
+    ``%`` has the sign of its divisor; a half is rounded to the even neighbour.
 
     Args:
         text: at most 1,000 characters, nested at most 40 deep.
@@ -95,40 +92,10 @@ def parse_expression(text: str, *, column: int = 1, whole: str | None = None) ->
     Raises:
         UsageError: no expression; with the column.
     """
-    return Expression(text.strip(), _Parser(text, column, whole or text).parse())
+    parser = _Parser(text, column, whole or text)
+    return Expression(text.strip(), parser.parse(), parser.hears)
 
 
-def _where(condition: float, then: float, otherwise: float) -> float:
-    return then if condition else otherwise
-
-
-def _clip(x: float, low: float, high: float) -> float:
-    return min(max(x, low), high)
-
-
-# Name -> (function, fewest and most arguments).
-FUNCTIONS: dict[str, tuple[Callable[..., float], int, int]] = {
-    **{name: (getattr(math, name), 1, 1) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
-    **{name: (getattr(math, name), 1, 1) for name in ("asin", "acos", "atan", "sqrt", "exp")},
-    **{f"arc{name}": (getattr(math, f"a{name}"), 1, 1) for name in ("sin", "cos", "tan")},
-    **{name: (getattr(math, name), 1, 1) for name in ("log", "log10", "floor", "ceil")},
-    "round": (round, 1, 1),
-    "abs": (abs, 1, 1),
-    "atan2": (math.atan2, 2, 2),
-    "arctan2": (math.atan2, 2, 2),
-    "pow": (math.pow, 2, 2),
-    "min": (min, 2, 20),
-    "max": (max, 2, 20),
-    "clip": (_clip, 3, 3),
-    "where": (_where, 3, 3),
-}
-NAMES: dict[str, Value] = {
-    "t": lambda moment: moment.t,
-    "max_f": lambda moment: moment.max_f,
-    "s": lambda moment: moment.s,
-    "pi": lambda moment: math.pi,
-    "e": lambda moment: math.e,
-}
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -165,6 +132,7 @@ class _Parser:
             )
         self.tokens = self._tokens(text.rstrip(), column)
         self.depth = self.index = 0
+        self.hears = False
 
     def parse(self) -> Value:
         value = self._comparison()
@@ -268,6 +236,7 @@ class _Parser:
         if self._next("("):
             return self._call(token)
         if token.text in NAMES:
+            self.hears = self.hears or token.text in SOUND_NAMES
             return NAMES[token.text]
         if token.text in FUNCTIONS:
             raise self._fault(f"{token.text} is a function; write {token.text}(...)", token)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import UsageError
 from .easing import Easing, find_easing, linear
-from .expressions import Expression, Moment, parse_expression
+from .expressions import Expression, Hearing, Moment, parse_expression
 
 MAX_KEYS = 10_000
 LARGEST = 1e15
@@ -52,7 +52,12 @@ class Schedule:
         values = {None if isinstance(key.value, Expression) else key.value for key in self.keys}
         return values.pop() if len(values) == 1 else None
 
-    def at(self, frame: int, last: int, seed: int = 0) -> float:
+    @property
+    def hears(self) -> bool:
+        """Whether any of its expressions is about the film's sound."""
+        return any(isinstance(key.value, Expression) and key.value.hears for key in self.keys)
+
+    def at(self, frame: int, last: int, seed: int = 0, sound: Hearing | None = None) -> float:
         """The value at a frame.
 
         Before the first key it is that key's value; from a key with an expression on, that of the
@@ -63,19 +68,20 @@ class Schedule:
             frame: number of the frame, from 0.
             last: number of the last frame, ``max_f`` in expressions.
             seed: ``s`` in expressions.
+            sound: ``onset``, ``beat`` and so on in expressions.
 
         Raises:
-            UsageError: an expression has no value here.
+            UsageError: an expression has no value here, or hears, and there is no sound.
         """
         index = max(0, bisect_right(self.keys, frame, key=lambda key: key.frame) - 1)
         key = self.keys[index]
         if isinstance(key.value, Expression) and frame >= key.frame:
-            return _value(key, frame, last, seed)
-        here = _value(key, key.frame, last, seed)
+            return _value(key, frame, last, seed, sound)
+        here = _value(key, key.frame, last, seed, sound)
         if frame <= key.frame or index + 1 == len(self.keys):
             return here
         following = self.keys[index + 1]
-        there = _value(following, following.frame, last, seed)
+        there = _value(following, following.frame, last, seed, sound)
         share = key.ease((frame - key.frame) / (following.frame - key.frame))
         return here + share * (there - here)
 
@@ -106,9 +112,10 @@ def parse_schedule(value: Any) -> Schedule:
     return Schedule(tuple(keys))
 
 
-def _value(key: Key, frame: int, last: int, seed: int) -> float:
+def _value(key: Key, frame: int, last: int, seed: int, sound: Hearing | None) -> float:
     if isinstance(key.value, Expression):
-        return key.value.at(Moment(frame, last, seed))
+        heard = sound.at(frame) if sound is not None and key.value.hears else None
+        return key.value.at(Moment(frame, last, seed, heard))
     return key.value
 
 

@@ -35,8 +35,13 @@ def positions(
     easings: Sequence[str | Easing],
     loop: bool = False,
     holds: Sequence[float] = (),
+    energy: Sequence[float] = (),
 ) -> list[Position]:
     """Spread frames evenly over the time between the first keyframe and the last.
+
+    Or, with ``energy``, as evenly over what happens in that time. Keyframes keep their times; on
+    the way between two, a frame has covered the share of the way that the energy so far has in
+    the energy of the whole way. So the largest step leads to the frame with the most of it.
 
     A frame that falls on a keyframe between two segments is t = 0 of the later one, so no frame
     comes twice where segments meet. Keyframes are shown exactly, whatever the easing gives at its
@@ -56,13 +61,17 @@ def positions(
             ``times``, at least 0 and less than the time up to the next; one for each keyframe, or
             none at all. The next is reached at its own time nevertheless; that of the last
             keyframe lengthens the film, except in a loop, where it is a part of the way back.
+        energy: how much happens between the frame before and this one, at least 0; one number for
+            each frame, or none at all. The first frame's belongs to the last step of a loop, and
+            else counts for nothing. Where nothing happens on a whole way, time is what counts.
 
     Returns:
         ``frames`` positions in order.
 
     Raises:
         UsageError: times that do not increase from 0, an easing that is unknown or leaves [0, 1],
-            a number of easings, holds or frames that does not fit, a hold without end.
+            a number of easings, holds, energies or frames that does not fit, a hold without end,
+            an energy below 0.
     """
     _check_times(times)
     _check_count("frames", frames)
@@ -76,6 +85,7 @@ def positions(
     stays = _check_holds(holds, times, loop)
     total = times[-1] + stays[last + 1]
     steps = frames if loop else max(frames - 1, 1)
+    spent = _spent(energy, frames, loop)
 
     path: list[Position] = []
     for frame in range(frames):
@@ -88,7 +98,13 @@ def positions(
         if time - start <= _SNAP * total:
             path.append(Position(segment, 0.0))
         else:
-            path.append(Position(segment, _ease(curves[segment], (time - start) / (end - start))))
+            share = (time - start) / (end - start)
+            if spent:
+                share = _share(spent, (start, time, end), steps / total, share)
+                if share in (0.0, 1.0):  # not begun, or there before its time
+                    path.append(Position(segment, share))
+                    continue
+            path.append(Position(segment, _ease(curves[segment], share)))
     return path
 
 
@@ -126,6 +142,39 @@ def ping_pong(length: int) -> list[int]:
     """
     _check_count("length", length)
     return [*range(length), *range(length - 2, 0, -1)]
+
+
+def _spent(energy: Sequence[float], frames: int, loop: bool) -> list[float]:
+    """The energy up to each frame, and in a loop up to the first frame again."""
+    if len(energy) == 0:
+        return []
+    if len(energy) != frames:
+        raise UsageError(f"energies of {len(energy)} frames for {frames}; give one for each")
+    for frame, amount in enumerate(energy):
+        if not 0 <= amount < math.inf:
+            raise UsageError(f"frame {frame} has the energy {amount}; give a number from 0")
+    steps = [*energy[1:], *(energy[:1] if loop else ())]
+    spent = list(accumulate(steps, initial=0.0))
+    if not math.isfinite(spent[-1]):
+        raise UsageError("the energies of the frames add up to infinity; give smaller numbers")
+    return spent
+
+
+def _share(
+    spent: Sequence[float], times: tuple[float, float, float], rate: float, even: float
+) -> float:
+    """The share of the energy from the first time to the third that lies before the second."""
+    before, now, after = (_between(spent, time * rate) for time in times)
+    return (now - before) / (after - before) if after > before else even
+
+
+def _between(values: Sequence[float], index: float) -> float:
+    """Linear interpolation; indexes a rounding error away from a whole number are that number."""
+    low = round(index)
+    if abs(index - low) <= _SNAP * len(values):
+        return values[min(low, len(values) - 1)]
+    low = math.floor(index)
+    return values[low] + (index - low) * (values[low + 1] - values[low])
 
 
 def _ease(curve: Easing, t: float) -> float:

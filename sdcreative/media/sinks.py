@@ -18,6 +18,7 @@ from PIL import Image
 from ..errors import DataError, OutputError
 from .animation import STREAMS
 from .image import STILL_FORMATS, check, check_side, save
+from .muxing import Mixer
 from .output import (
     StagedFile,
     make_folders,
@@ -27,6 +28,7 @@ from .output import (
     write_fault,
 )
 from .probing import frame_files, probe
+from .sound_clip import SoundClip
 from .tags import check_tags
 from .video import Encoder
 
@@ -89,7 +91,7 @@ class _FileSink(Sink):
 
 
 class FilmSink(_FileSink):
-    """H.264 through ffmpeg."""
+    """H.264 through ffmpeg, and the sound beside it."""
 
     def __init__(
         self,
@@ -98,12 +100,20 @@ class FilmSink(_FileSink):
         size: tuple[int, int],
         rate: Fraction,
         metadata: Mapping[str, str],
+        sound: SoundClip | None = None,
     ) -> None:
         super().__init__(path, overwrite, metadata)
+        self._rate = rate
+        self._metadata = metadata
+        self._sound = sound
+        self._mixer: Mixer | None = None
+        # How long the sound has to be is known once all pictures are there.
+        self._silent = staging_name(self._staged.target) if sound else self._staged.path
+        tags = {} if sound else metadata
         try:
-            self._encoder = Encoder(self._staged.path, path, self._suffix, size, rate, metadata)
+            self._encoder = Encoder(self._silent, path, self._suffix, size, rate, tags)
         except OutputError:
-            self._staged.discard()
+            self.discard()
             raise
 
     def add(self, picture: Image.Image) -> None:
@@ -112,9 +122,29 @@ class FilmSink(_FileSink):
 
     def close(self, wanted: int = 0) -> None:
         self._encoder.close(wanted)
+        if self._sound is None:
+            return
+        self._mixer = Mixer(
+            self._silent, self._staged.path, self._path, self._suffix, self._sound, self._metadata
+        )
+        self._mixer.mix(self.frames / self._rate, wanted)
+        self._silent.unlink()
+
+    def verify(self) -> int:
+        frames = super().verify()
+        if self._mixer is not None:
+            self._mixer.verify(self.frames / self._rate)
+        return frames
 
     def stop(self) -> None:
         self._encoder.stop()
+        if self._mixer is not None:
+            self._mixer.stop()
+
+    def discard(self) -> None:
+        if self._sound is not None:
+            self._silent.unlink(missing_ok=True)
+        super().discard()
 
 
 class StreamSink(_FileSink):

@@ -56,57 +56,51 @@ def even(picture: Image.Image) -> Image.Image:
     return canvas
 
 
-class Encoder:
-    """One running ffmpeg: RGB pictures in, H.264 yuv420p (BT.709, crf 16) out.
+class Ffmpeg:
+    """One running ffmpeg that is fed through a pipe.
 
     Args:
-        path: file to write; replaced if it exists.
-        name: what errors call the file.
-        suffix: ".mp4", ".mov" or ".mkv".
-        size: (width, height) of the pictures; odd sizes are padded by one pixel.
-        rate: frames per second.
-        metadata: tags of the film.
-
-    Raises:
-        OutputError: there is no ffmpeg, or it does not start.
+        name: what errors call the file that it writes.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        name: Path,
-        suffix: str,
-        size: tuple[int, int],
-        rate: Fraction,
-        metadata: Mapping[str, str],
-    ) -> None:
+    def __init__(self, name: Path) -> None:
         self._name = name
-        width, height = (side + side % 2 for side in size)
-        command = [ffmpeg(), "-nostdin", "-hide_banner", "-v", "error", "-f", "rawvideo"]
-        command += ["-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"]
-        command += ["-framerate", str(rate), "-i", "pipe:0"]
         self._files = ExitStack()
         self._log = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+
+    def _start(self, inputs: list[str], metadata: Mapping[str, str], outputs: list[str]) -> None:
+        """Start it.
+
+        Args:
+            inputs: ``-i`` and what belongs to it; the pipe is among them.
+            metadata: tags of the film.
+            outputs: all else.
+
+        Raises:
+            OutputError: there is no ffmpeg, or it does not start.
+        """
         try:
+            command = [ffmpeg(), "-nostdin", "-hide_banner", "-v", "error", *inputs]
             if metadata:
                 command += ["-f", "ffmetadata", "-i", self._tags_file(metadata)]
-                command += ["-map_metadata", "1"]
-            command += ["-map", "0:v", "-fps_mode", "passthrough", "-vf", _BT709]
-            command += ["-c:v", "libx264", "-preset", "medium", "-crf", "16"]
-            command += ["-fflags", "+bitexact", "-movflags", "+faststart+use_metadata_tags"]
-            command += ["-y", "-f", CONTAINERS[suffix], f"file:{path}"]
+                command += ["-map_metadata", str(inputs.count("-i"))]
+            else:
+                command += ["-map_metadata", "-1"]
             # Its own session: Ctrl-C is for us, who then finish the film.
             self._process = subprocess.Popen(
-                command,
+                command + outputs,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,
                 bufsize=0,
                 start_new_session=True,
             )
+        except OutputError:
+            self._files.close()
+            raise
         except OSError as error:
             self._files.close()
-            raise OutputError(f"{name}: the encoder does not start: {error}") from error
+            raise OutputError(f"{self._name}: the encoder does not start: {error}") from error
 
     def _tags_file(self, metadata: Mapping[str, str]) -> str:
         """The tags in a file that lasts as long as the encoder does."""
@@ -115,16 +109,16 @@ class Encoder:
         file.write_bytes(ffmetadata(metadata).encode("utf-8"))
         return f"file:{file}"
 
-    def add(self, picture: Image.Image) -> None:
-        """Append one RGB picture.
+    def feed(self, data: bytes) -> None:
+        """Write into the pipe.
 
         Raises:
             BrokenPipeError: the encoder has gone; ``close`` says why.
         """
         pipe = self._process.stdin
-        data = memoryview(even(picture).tobytes())
-        while pipe is not None and data:
-            data = data[pipe.write(data) :]
+        rest = memoryview(data)
+        while pipe is not None and rest:
+            rest = rest[pipe.write(rest) :]
 
     def close(self, wanted: int = 0) -> None:
         """Wait until the film is written.
@@ -160,6 +154,53 @@ class Encoder:
             self._process.stdin.close()
 
 
+def container(path: Path, suffix: str) -> list[str]:
+    """How ffmpeg is told to write a film: the same bytes every time, ready to be streamed."""
+    options = ["-fflags", "+bitexact", "-movflags", "+faststart+use_metadata_tags"]
+    return [*options, "-y", "-f", CONTAINERS[suffix], f"file:{path}"]
+
+
+class Encoder(Ffmpeg):
+    """RGB pictures in, H.264 yuv420p (BT.709, crf 16) out.
+
+    Args:
+        path: file to write; replaced if it exists.
+        name: what errors call the file.
+        suffix: ".mp4", ".mov" or ".mkv".
+        size: (width, height) of the pictures; odd sizes are padded by one pixel.
+        rate: frames per second.
+        metadata: tags of the film.
+
+    Raises:
+        OutputError: there is no ffmpeg, or it does not start.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name: Path,
+        suffix: str,
+        size: tuple[int, int],
+        rate: Fraction,
+        metadata: Mapping[str, str],
+    ) -> None:
+        super().__init__(name)
+        width, height = (side + side % 2 for side in size)
+        pictures = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"]
+        pictures += ["-framerate", str(rate), "-i", "pipe:0"]
+        film = ["-map", "0:v", "-fps_mode", "passthrough", "-vf", _BT709]
+        film += ["-c:v", "libx264", "-preset", "medium", "-crf", "16"]
+        self._start(pictures, metadata, film + container(path, suffix))
+
+    def add(self, picture: Image.Image) -> None:
+        """Append one RGB picture.
+
+        Raises:
+            BrokenPipeError: the encoder has gone; ``close`` says why.
+        """
+        self.feed(even(picture).tobytes())
+
+
 def _how(code: int) -> str:
     if code > 0:
         return f"failed with exit code {code}"
@@ -173,6 +214,27 @@ def last_lines(log: str) -> str:
     """The last lines of a log, in one."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return " | ".join(lines[-_LOG_LINES:]) or "its log is empty"
+
+
+def probe_sound(path: Path) -> float:
+    """Seconds of sound in a film, found by decoding all of it.
+
+    Raises:
+        DataError: there is none, or it does not decode to its end.
+    """
+    command = [ffmpeg(), "-nostdin", "-hide_banner", "-v", "error", "-xerror"]
+    command += ["-i", f"file:{path}", "-map", "0:a:0", "-f", "framecrc", "-"]
+    done = subprocess.run(command, capture_output=True, start_new_session=True, check=False)
+    complaint = done.stderr.decode("utf-8", "replace")
+    if done.returncode or complaint.strip():
+        raise DataError(f"{path}: holds no sound that decodes: {last_lines(complaint)}")
+    base, length = Fraction(0), 0
+    for line in done.stdout.decode("ascii", "replace").splitlines():
+        if line.startswith("#tb 0:"):
+            base = Fraction(line.split()[-1])
+        elif not line.startswith("#"):
+            length += int(line.split(",")[3])
+    return float(length * base)
 
 
 def probe_video(path: Path) -> tuple[int, int, int, float | None]:

@@ -24,9 +24,12 @@ from .image import STILL_FORMATS, flatten
 from .output import ensure_space, estimate_bytes, frame_rate, write_fault
 from .probing import FilmInfo, count_frames, probe
 from .sinks import FilmSink, FolderSink, Sink, StillSink, StreamSink
+from .sound_clip import SoundClip, clip_format
 from .video import CONTAINERS
 
-__all__ = ["FilmInfo", "Writer", "count_frames", "open_writer", "probe"]
+__all__ = ["FilmInfo", "SoundClip", "Writer", "count_frames", "holds_sound", "open_writer", "probe"]
+
+_SOUND_BYTES = 256_000 // 8
 
 
 class Writer:
@@ -174,6 +177,7 @@ def open_writer(
     columns: int | None = None,
     length: int | None = None,
     metadata: Mapping[str, str] | None = None,
+    sound: SoundClip | None = None,
 ) -> Writer:
     """Open an output; its ending chooses the format.
 
@@ -189,10 +193,13 @@ def open_writer(
         columns: tile all pictures of a .png or .jpg into one sheet; films do not use it.
         length: number of pictures to come, where known.
         metadata: kept by .png, .apng, folders, .mp4, .mov and .mkv; others leave it out.
+        sound: heard with a film, as long as the pictures that come, however many were announced.
+            See ``holds_sound``.
 
     Raises:
         OutputError: the output exists, cannot be made, does not fit on the disk, or its ending is
-            unknown.
+            unknown, or of a format without sound where there is some.
+        DataError: the sound cannot be read, or is over where the film begins.
         UsageError: fps out of range.
     """
     text, path = str(path), Path(path)
@@ -209,14 +216,20 @@ def open_writer(
         raise OutputError(f"{path}: no frames to write")
     if columns is not None and columns < 1:
         raise OutputError(f"{path}: {columns} columns; give at least 1")
-    folder = path.is_dir() or text.endswith(("/", "\\")) or not suffix
+    folder = _is_folder(text)
     wanted = estimate_bytes("" if folder else suffix, size, length or 1)
+    if sound is not None:
+        if not holds_sound(text):
+            raise OutputError(f"{path}: holds no sound; use {', '.join(CONTAINERS)}")
+        clip_format(sound)
+        # The pictures are kept until the sound is with them.
+        wanted = 2 * wanted + int((length or 1) / rate) * _SOUND_BYTES
     ensure_space(path, wanted)
     sink: Sink
     if folder:
         sink = FolderSink(path, overwrite, tags)
     elif suffix in CONTAINERS:
-        sink = FilmSink(path, overwrite, size, rate, tags)
+        sink = FilmSink(path, overwrite, size, rate, tags, sound)
     elif suffix in STREAMS and not (suffix == ".webp" and length == 1):
         sink = StreamSink(path, overwrite, size, rate, tags)
     elif suffix in STILL_FORMATS:
@@ -227,3 +240,13 @@ def open_writer(
             f"{path}: ending {suffix!r} is unknown; use {known}, or end with / for a folder"
         )
     return Writer(path, size, sink, wanted)
+
+
+def holds_sound(path: Path | str) -> bool:
+    """Whether an output can be heard: .mp4, .mov and .mkv can."""
+    return not _is_folder(str(path)) and Path(path).suffix.lower() in CONTAINERS
+
+
+def _is_folder(text: str) -> bool:
+    path = Path(text)
+    return path.is_dir() or text.endswith(("/", "\\")) or not path.suffix

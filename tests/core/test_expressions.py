@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from sdcreative.core.expressions import FUNCTIONS, NAMES, Moment, parse_expression
+from sdcreative.core.expressions import FUNCTIONS, NAMES, SOUND_NAMES, Moment, parse_expression
 from sdcreative.errors import UsageError
 
 
@@ -169,3 +169,20 @@ def test_any_text_gives_an_expression_or_a_clear_error():
             assert math.isfinite(value(text))
         except UsageError as error:
             assert str(error)
+
+
+def test_names_of_sound_are_what_is_heard():
+    heard = {name: index / 8 for index, name in enumerate(SOUND_NAMES)}
+    for name in SOUND_NAMES:
+        expression = parse_expression(f"4 + 8*{name}")
+        assert expression.hears
+        assert expression.at(Moment(3, 9, 0, heard)) == 4 + 8 * heard[name]
+    assert not parse_expression("4 + t").hears
+
+
+def test_hearing_needs_a_sound():
+    for text in ("onset", "where(t > 0, 1, max(1, onset))"):
+        with pytest.raises(UsageError, match="'onset' needs 'audio'"):
+            value(text)
+    with pytest.raises(UsageError, match="'onse' is unknown; did you mean 'onset'"):
+        parse_expression("onse")

@@ -138,3 +138,26 @@ def test_a_frame_without_a_value_is_named():
     with pytest.raises(UsageError, match=r"'\(1/\(t-5\)\)' has no value at frame 5"):
         values("0:(1/(t-5))", [4, 5])
     assert isinstance(parse_schedule("0:(1/(t-5))"), Schedule)
+
+
+class Counting:
+    """A sound of which every value is a tenth of the frame's number."""
+
+    def at(self, frame):
+        return dict.fromkeys(("onset", "beat", "bass", "mid", "treble", "loudness"), frame / 10)
+
+
+def test_sound_is_heard_at_the_frame_whose_value_it_makes():
+    schedule = parse_schedule("0:(1), 4:(bass + beat), 8:(3)")
+    assert schedule.hears
+    found = [schedule.at(frame, 9, 0, Counting()) for frame in (0, 2, 4, 5, 8)]
+    # What a straight line leads to is heard where it ends.
+    assert found == pytest.approx([1, 0.9, 0.8, 1.0, 3])
+    assert parse_schedule("4:(loudness), 8:(1)").at(0, 9, 0, Counting()) == 0.4
+
+
+def test_only_expressions_that_hear_need_a_sound():
+    assert not parse_schedule("0:(1), 4:(t)").hears
+    assert parse_schedule("0:(t), 4:(onset)").at(2, 9) == 2
+    with pytest.raises(UsageError, match="'onset' needs 'audio'"):
+        parse_schedule("0:(t), 4:(onset)").at(4, 9)

@@ -196,3 +196,97 @@ def test_no_holds_are_holds_of_nothing():
 def test_holds_without_time_for_the_way_are_refused(holds, loop, message):
     with pytest.raises(UsageError, match=message):
         positions([0, 1, 3], 8, ["linear"] * 2, loop, holds)
+
+
+@pytest.mark.parametrize("loop", [False, True])
+@pytest.mark.parametrize("times", [[0, 60], [0, 24, 36], [0, 0.1, 0.3], [0, 1 / 3, 2.5, 7]])
+def test_the_same_energy_in_every_frame_is_time(times, loop):
+    easings = ["in-out"] * (len(times) - 1)
+    even = positions(times, 31, easings, loop)
+    path = positions(times, 31, easings, loop, energy=[0.3] * 31)
+    assert [p.segment for p in path] == [p.segment for p in even]
+    assert [p.t for p in path] == pytest.approx([p.t for p in even], abs=1e-9)
+
+
+@pytest.mark.parametrize("loop", [False, True])
+@pytest.mark.parametrize("holds", [(), [0.01, 0.02, 0.0]])
+def test_no_energies_change_nothing(loop, holds):
+    times, easings = [0, 0.1, 0.3], ["in-cubic", "hold"]
+    holds = holds[: 2 if loop else 3]
+    plain = positions(times, 29, easings, loop, holds)
+    assert positions(times, 29, easings, loop, holds, energy=()) == plain
+    assert positions(times, 29, easings, loop, holds, energy=[0.0] * 29) == plain
+
+
+@pytest.mark.parametrize("spike", range(1, 8))
+def test_one_spike_is_the_whole_way_and_leads_to_its_frame(spike):
+    energy = [0.0] * 9
+    energy[spike] = 5.0
+    path = positions([0, 8], 9, ["in-out"], energy=energy)
+    assert [p.t for p in path] == [0.0] * spike + [1.0] * (9 - spike)
+
+
+def test_way_is_in_proportion_to_energy():
+    path = positions([0, 4, 8], 9, ["linear", "in-quad"], energy=[99, 1, 0, 2, 1, 3, 0, 0, 1])
+    assert [p.segment for p in path] == [0, 0, 0, 0, 1, 1, 1, 1, 1]
+    assert [p.t for p in path] == [0, 0.25, 0.25, 0.75, 0, 0.75**2, 0.75**2, 0.75**2, 1]
+
+
+def test_what_happens_during_a_hold_does_not_count():
+    path = positions([0, 6], 7, ["linear"], holds=[2, 0], energy=[0, 50, 50, 1, 2, 0, 1])
+    assert [p.t for p in path] == [0, 0, 0, 0.25, 0.75, 0.75, 1]
+    ended = positions([0, 2], 5, ["linear"], holds=[0, 2], energy=[0, 1, 3, 50, 50])
+    assert [p.t for p in ended] == [0, 0.25, 1, 1, 1]
+
+
+def test_the_last_step_of_a_loop_is_that_to_the_first_frame():
+    path = positions([0, 4], 4, ["linear"], loop=True, energy=[5, 1, 2, 2])
+    assert path == [Position(0, t) for t in (0.0, 0.1, 0.3, 0.5)]
+    path = positions([0, 2, 4], 4, ["linear"] * 2, loop=True, energy=[3, 1, 1, 1])
+    assert path == [Position(0, 0.0), Position(0, 0.5), Position(1, 0.0), Position(1, 0.25)]
+
+
+def test_a_way_on_which_nothing_happens_is_walked_in_time():
+    path = positions([0, 4, 8], 9, ["linear"] * 2, energy=[0, 0, 0, 0, 0, 0, 1, 0, 0])
+    assert path[:5] == [Position(0, t) for t in (0.0, 0.25, 0.5, 0.75)] + [Position(1, 0.0)]
+    assert [p.t for p in path[5:]] == [0, 1, 1, 1]
+
+
+def test_a_step_across_a_keyframe_is_shared_by_both_ways():
+    path = positions([0, 2.5, 5], 6, ["linear"] * 2, energy=[0, 1, 1, 4, 1, 1])
+    assert [(p.segment, p.t) for p in path] == [
+        (0, 0.0), (0, 0.25), (0, 0.5), (1, 0.5), (1, 0.75), (1, 1.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", range(2, 40))
+def test_a_spike_beside_a_keyframe_stays_there_despite_rounding(count):
+    # 0.3 * 1 / 3 < 0.1: a billionth of the next way's spike must not count for this one.
+    times = [index / 10 for index in range(count + 1)]
+    energy = [1.0 if frame % 4 == 3 else 0.0 for frame in range(2 * count + 1)]
+    path = positions(times, 2 * count + 1, ["linear"] * count, energy=energy)
+    assert [p.segment for p in path] == [min(i // 2, count - 1) for i in range(2 * count + 1)]
+    assert {round(p.t, 12) for p in path} <= {0.0, 0.5, 1.0}
+
+
+def test_keyframes_keep_their_times_and_nothing_goes_back():
+    energy = [(7 * frame) % 5 / 3 for frame in range(50)]
+    path = positions([0, 10, 13, 49], 50, ["out"] * 3, energy=energy)
+    assert [path[frame] for frame in (0, 10, 13)] == [Position(n, 0.0) for n in range(3)]
+    assert path[-1] == Position(2, 1.0)
+    assert [p.segment + p.t for p in path] == sorted(p.segment + p.t for p in path)
+
+
+@pytest.mark.parametrize(
+    ("energy", "message"),
+    [
+        ([1, 1], "energies of 2 frames for 3"),
+        ([1, -1, 1], "frame 1 has the energy -1"),
+        ([1, 1, math.nan], "frame 2 has the energy nan"),
+        ([math.inf, 1, 1], "frame 0 has the energy inf"),
+        ([1, 1e308, 1e308], "add up to infinity"),
+    ],
+)
+def test_energies_that_are_none_are_refused(energy, message):
+    with pytest.raises(UsageError, match=message):
+        positions([0, 2], 3, ["linear"], energy=energy)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from sdcreative import SettingError, Strict, UsageError, find_easing
+from sdcreative import Ease, FrameNumber, SettingError, Strict, frames_once
+
+from .beats import on_a_beat
 
 MAX_FRAMES = 1_000_000
 TIMES = ("at", "frame", "duration")
@@ -16,44 +18,44 @@ _FRAMES = re.compile(r"(\d{1,7}) ?frames?", re.ASCII)
 KeyPath = tuple[str | int, ...]
 
 
-def known_easing(name: str) -> str:
-    """The name itself; ValueError where there is no such easing."""
-    try:
-        find_easing(name)
-    except UsageError as error:
-        raise ValueError(str(error)) from error
-    return name
-
-
 def _number_of_frames(text: str) -> str:
     if not _FRAMES.fullmatch(text):
         raise ValueError(f"{text!r} is no length; give seconds (0.5), or frames ('6 frames')")
     return text
 
 
-Ease = Annotated[str, AfterValidator(known_easing)]
 Hold = Annotated[float, Field(ge=0)] | Annotated[str, AfterValidator(_number_of_frames)]
+Time = Annotated[float, Field(ge=0)] | Annotated[str, AfterValidator(on_a_beat)]
+File = Annotated[str, Field(min_length=1)]
 
 
 class Keyframe(Strict):
-    """A prompt, and when it is shown.
+    """A prompt, a picture with a prompt, or a finished still; and when it is shown.
 
-    The time is given in one way for all keyframes of a film: ``at`` in seconds, ``frame``,
-    ``duration`` up to the next keyframe in seconds, or not at all, which spaces them evenly.
+    The time is given in one way for all keyframes of a film: ``at`` in seconds or on a beat,
+    ``frame``, ``duration`` up to the next keyframe in seconds, or not at all, which spaces them
+    evenly.
     """
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        use_attribute_docstrings=True,
+        json_schema_extra={"anyOf": [{"required": ["prompt"]}, {"required": ["still"]}]},
+    )
 
-    prompt: str
-    """what is shown"""
+    prompt: str | None = None
+    """what is shown; that of the still if left out"""
+    image: File | None = None
+    """a picture of one's own that is shown; the prompt says what it is of"""
+    still: File | None = None
+    """a finished picture, made again from the settings in it"""
     negative_prompt: str | None = None
     """what guidance moves away from; the film's own if left out"""
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
     """how closely to follow the prompt; the film's own if left out"""
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     """noise of this keyframe; on the way to another seed the noise is slerped"""
-    at: Annotated[float, Field(ge=0)] | None = None
-    """seconds from the start"""
+    at: Time | None = None
+    """seconds from the start, or 'beat 16' or 'bar 5', counted from 1"""
     frame: Annotated[int, Field(ge=0, le=MAX_FRAMES)] | None = None
     """frames from the start"""
     duration: Annotated[float, Field(gt=0)] | None = None
@@ -63,29 +65,21 @@ class Keyframe(Strict):
     ease: Ease | None = None
     """of the way to the next keyframe"""
 
+    @model_validator(mode="after")
+    def _shows_something(self) -> Keyframe:
+        if self.image is not None and self.still is not None:
+            raise SettingError("give 'image' or 'still', not both", "still")
+        if self.prompt is None and self.still is None:
+            what = "; it says what the picture shows" if self.image is not None else ""
+            raise ValueError(f"missing key 'prompt'{what}")
+        return self
+
     def held(self, fps: float) -> float:
         """How long it stays, in frames."""
         if isinstance(self.hold, str):
             match = _FRAMES.fullmatch(self.hold)
             return float(match[1]) if match else 0.0
         return self.hold * fps
-
-
-def _frame_number(key: Any) -> Any:
-    """JSON, in which Deforum's settings are written, has text as keys only."""
-    return int(key) if isinstance(key, str) and key.isascii() and key.isdecimal() else key
-
-
-def frames_once(value: Any) -> Any:
-    """Refuse a map that has a frame twice, as a number and as text."""
-    if isinstance(value, dict):
-        seen: set[Any] = set()
-        for key in value:
-            number = _frame_number(key)
-            if number in seen:
-                raise SettingError(f"frame {number} again; keep one of them", key)
-            seen.add(number)
-    return value
 
 
 def one_time_each(value: Any) -> Any:
@@ -97,7 +91,6 @@ def one_time_each(value: Any) -> Any:
     return value
 
 
-FrameNumber = Annotated[int, BeforeValidator(_frame_number), Field(ge=0, le=MAX_FRAMES)]
 KeyframeList = Annotated[list[str | Keyframe], Field(min_length=1)]
 KeyframeMap = Annotated[dict[FrameNumber, str | Keyframe], Field(min_length=1)]
 

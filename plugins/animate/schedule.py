@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from sdcreative import Position, SettingError, positions
 
-from .keyframes import MAX_FRAMES, TIMES
+from .beats import Beats, Tempo, read_beat
+from .keyframes import MAX_FRAMES, TIMES, Keyframe, KeyPath
 
 if TYPE_CHECKING:
     from .settings import AnimateSettings
@@ -27,6 +28,8 @@ class Schedule:
         frames: how many frames the film has before it is played backwards.
         easings: one per segment.
         timed: whether the keyframes have times of their own.
+        energy: how much is heard at every frame, which the progress between two keyframes
+            follows; empty for progress with the time.
     """
 
     times: tuple[float, ...]
@@ -35,10 +38,13 @@ class Schedule:
     easings: tuple[str, ...]
     loop: bool
     timed: bool
+    energy: tuple[float, ...] = ()
 
     def positions(self) -> list[Position]:
         """Segment and eased share of every frame."""
-        return positions(self.times, self.frames, self.easings, self.loop, self.holds)
+        return positions(
+            self.times, self.frames, self.easings, self.loop, self.holds, energy=self.energy
+        )
 
     @property
     def ways(self) -> list[float]:
@@ -74,8 +80,50 @@ class Schedule:
         return replace(self, times=tuple(accumulate(steps, initial=0.0)))
 
 
-def schedule(settings: AnimateSettings) -> Schedule:
+def by_ear(settings: AnimateSettings) -> bool:
+    """Whether the times are known only once the sound is: keyframes are on its beats, or the film
+    lasts as long as it does.
+    """
+    if settings.audio is None:
+        return False
+    stops = settings.stops.values()
+    if any(isinstance(stop.at, str) for stop in stops):
+        return True
+    timed = any(getattr(stop, way) is not None for stop in stops for way in TIMES)
+    return not timed and settings.frames is None and settings.seconds is None
+
+
+def check_times(settings: AnimateSettings) -> None:
+    """Refuse what is wrong with the times of a film that goes by ear before anything is heard.
+
+    Raises:
+        SettingError: times given in several ways, or together with a length; beats out of order.
+    """
+    way = _way(settings)
+    if way is None:
+        return
+    _check_no_length(settings)
+    stops = list(settings.stops.items())
+    path, first = stops[0]
+    if way == "at" and first.at not in (None, 0):
+        raise SettingError("the first keyframe is at 0; leave its time out", *path, way)
+    for (_, before), (path, after) in pairwise(stops):
+        if isinstance(before.at, str) and isinstance(after.at, str):
+            number, unit = read_beat(before.at)
+            later, other = read_beat(after.at)
+            if unit == other and later <= number:
+                raise SettingError("not later than the keyframe before it", *path, way)
+
+
+def schedule(
+    settings: AnimateSettings, beats: Beats | None = None, seconds: float | None = None
+) -> Schedule:
     """Work out the times.
+
+    Args:
+        settings: of the film.
+        beats: when beats are; by the settings' own tempo if left out.
+        seconds: how long a film lasts whose settings do not say.
 
     Raises:
         SettingError: times given in several ways, not increasing, or together with a length;
@@ -85,15 +133,15 @@ def schedule(settings: AnimateSettings) -> Schedule:
     keyframes = list(settings.stops.values())
     segments = len(keyframes) - (0 if settings.loop else 1)
     holds = [keyframe.held(settings.fps) for keyframe in keyframes]
-    given = _given_times(settings)
+    if beats is None and settings.bpm is not None:
+        beats = Tempo(settings.bpm)
+    given = _given_times(settings, beats)
     if given is None:
-        total, way = _total(settings, segments, holds)
+        total, way = _total(settings, segments, holds, seconds)
         times = list(accumulate((hold + way for hold in holds[:segments]), initial=0.0))
     else:
         times = given
-        for length in ("frames", "seconds"):
-            if getattr(settings, length) is not None:
-                raise SettingError("the keyframes have times already; leave one out", length)
+        _check_no_length(settings)
         if len(times) == segments:
             # The way back to the first keyframe lasts as long as the others do on average.
             times.append(times[-1] + times[-1] / (segments - 1))
@@ -117,26 +165,36 @@ def schedule(settings: AnimateSettings) -> Schedule:
     return result
 
 
-def _total(settings: AnimateSettings, segments: int, holds: Sequence[float]) -> tuple[float, float]:
+def _check_no_length(settings: AnimateSettings) -> None:
+    for length in ("frames", "seconds"):
+        if getattr(settings, length) is not None:
+            raise SettingError("the keyframes have times already; leave one out", length)
+
+
+def _total(
+    settings: AnimateSettings, segments: int, holds: Sequence[float], seconds: float | None
+) -> tuple[float, float]:
     """Length in frames, from the first frame to the last, or to the first again in a loop, and
     what of it every way takes.
     """
     held = sum(holds)
+    seconds = seconds if settings.seconds is None else settings.seconds
     if settings.frames is not None:
         total = float(settings.frames - (0 if settings.loop else 1))
-    elif settings.seconds is not None:
-        frames = max(2.0, settings.seconds * settings.fps)
+    elif seconds is not None:
+        frames = max(2.0, seconds * settings.fps)
         total = frames if settings.loop else frames - 1
     else:
         total = max(2.0, SECONDS_PER_SEGMENT * segments * settings.fps) + held
     if not held < total:
-        length = "frames" if settings.frames is not None else "seconds"
+        given = (key for key in ("frames", "seconds") if getattr(settings, key) is not None)
+        length = next(given, "audio")
         raise SettingError(f"the keyframes are held for {held:g} of {total:g} frames", length)
     return total, (total - held) / segments
 
 
-def _given_times(settings: AnimateSettings) -> list[float] | None:
-    """Frame of every keyframe, and of the end of the last one's duration in a loop."""
+def _way(settings: AnimateSettings) -> str | None:
+    """In which of the three ways the keyframes are timed; None where they are not."""
     stops = list(settings.stops.items())
     given = [[way for way in TIMES if getattr(stop, way) is not None] for _, stop in stops]
     ways = [way for each in given for way in each]
@@ -149,17 +207,25 @@ def _given_times(settings: AnimateSettings) -> list[float] | None:
                 f"keyframes are timed by '{way}' and by '{others[0]}'; use one of them for all",
                 *path,
             )
-    if way == "duration" and not settings.loop:
-        timed, needed = stops[:-1], given[:-1]
-    else:
-        timed, needed = stops, given
-    for (path, _), each in zip(timed, needed, strict=True):
-        if not each:
+    for index, ((path, _), each) in enumerate(zip(stops, given, strict=True)):
+        # The first keyframe can only be at 0, and nothing follows on the last.
+        last = index == len(stops) - 1 and not settings.loop
+        if not each and not (last if way == "duration" else index == 0):
             raise SettingError(f"a keyframe without '{way}'; give it to all or to none", *path)
-    scale = 1.0 if way == "frame" else settings.fps
-    values = [scale * float(getattr(stop, way)) for _, stop in timed]
+    return way
+
+
+def _given_times(settings: AnimateSettings, beats: Beats | None) -> list[float] | None:
+    """Frame of every keyframe, and of the end of the last one's duration in a loop."""
+    way = _way(settings)
+    stops = list(settings.stops.items())
+    if way is None:
+        return None
     if way == "duration":
-        return list(accumulate(values, initial=0.0))
+        timed = [stop for _, stop in stops[: None if settings.loop else -1]]
+        steps = (settings.fps * (stop.duration or 0.0) for stop in timed)
+        return list(accumulate(steps, initial=0.0))
+    values = [_time(path, stop, settings.fps, beats) for path, stop in stops]
     if values[0] != 0:
         raise SettingError("the first keyframe has to be at 0", *stops[0][0], way)
     for i in range(1, len(values)):
@@ -167,6 +233,15 @@ def _given_times(settings: AnimateSettings) -> list[float] | None:
             raise SettingError("not later than the keyframe before it", *stops[i][0], way)
     # The start of a single keyframe says nothing of when it comes again.
     return values if len(values) > 1 else None
+
+
+def _time(path: KeyPath, stop: Keyframe, fps: float, beats: Beats | None) -> float:
+    """The frame of a keyframe that is timed by 'at' or 'frame'; 0 for one that is not timed."""
+    if not isinstance(stop.at, str):
+        return float(stop.frame or 0) if stop.at is None else fps * stop.at
+    if beats is None:
+        raise SettingError(f"{stop.at!r} needs 'audio', or the tempo: 'bpm: 120'", *path, "at")
+    return fps * beats.beat_time(*read_beat(stop.at))
 
 
 def _shared_out(total: float, lengths: Sequence[float]) -> list[float]:

@@ -5,21 +5,13 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from sdcreative import RenderSettings, SettingError, UsageError
+from sdcreative import Audio, Ease, RenderSettings, Scheduled, UsageError
 
-from .guidance import Guidance, check, check_range
+from .checks import check_film
 from .keyframes import (
     MAX_FRAMES,
-    Ease,
     Keyframe,
     KeyframeList,
     KeyframeMap,
@@ -27,7 +19,6 @@ from .keyframes import (
     one_time_each,
     ordered,
 )
-from .schedule import schedule
 
 __all__ = ["AnimateSettings", "Keyframe"]
 
@@ -49,8 +40,20 @@ class AnimateSettings(RenderSettings):
     """in place of keyframes: the same, or prompts with | between them"""
     negative_prompt: str = ""
     """what guidance moves away from"""
-    guidance_scale: Annotated[Guidance, AfterValidator(check)] = 7.5
+    guidance_scale: Scheduled(0, 100) = 7.5
     """how closely to follow the prompt: a number, a map of frames to numbers, or 0:(7), 30:(t/5)"""
+    images: Literal["invert", "fade"] = "invert"
+    """keyframes with an image: invert finds the noise they come from; fade paints on them anew"""
+    strength: Scheduled(0, 1) = 0.75
+    """fade: how much is painted anew half way between two images; may change with the frames"""
+    variation_seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    """another seed, whose noise is mixed into that of all frames"""
+    variation: Scheduled(0, 1) = 0.0
+    """how far to go to the variation seed: 0 stays, 1 is there; may change with the frames"""
+    audio: Audio | None = None
+    """a sound file that is heard, that keyframes lie on the beats of, and that moves the film"""
+    bpm: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """without audio: beats per minute, for keyframes 'at: beat 5'; beat 1 is at 0"""
     noise: Literal["still", "circle"] = "still"
     """circle: goes round once during the film, so that nothing stands still"""
     noise_radius: Annotated[float, Field(gt=0, le=math.pi / 2)] | None = None
@@ -96,35 +99,11 @@ class AnimateSettings(RenderSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> AnimateSettings:
-        if self.keyframes is None and self.prompts is None:
-            raise ValueError("missing key 'keyframes', or 'prompts: a bear | an apple'")
-        if self.keyframes is not None and self.prompts is not None:
-            raise SettingError("give 'prompts' or 'keyframes', not both", "prompts")
-        if self.loop and self.ping_pong:
-            raise SettingError("'loop' and 'ping_pong' exclude each other", "ping_pong")
-        if self.frames is not None and self.seconds is not None:
-            raise SettingError("give 'frames' or 'seconds', not both", "seconds")
-        self._check_noise()
         try:
-            check_range(self.guidance_scale, schedule(self).frames, self.seed)
+            check_film(self)
         except UsageError as error:
             raise ValueError(str(error)) from error
         return self
-
-    def _check_noise(self) -> None:
-        """One keyframe makes a film only if its noise moves; and that has one path at a time."""
-        circle = self.noise == "circle"
-        for path, keyframe in self.stops.items():
-            if circle and keyframe.seed is not None:
-                raise SettingError("'noise: circle' goes by the film's seed", *path, "seed")
-        if len(self.stops) > 1 or (circle and self.loop):
-            return
-        name, value = next(iter(self.stops))[0], self.prompts
-        if isinstance(value, str):
-            message = "one prompt; write two or more with '|' between, as in 'bear | apple'"
-        else:
-            message = "1 item; at least 2 items"
-        raise SettingError(message, name)
 
     @property
     def stops(self) -> dict[KeyPath, Keyframe]:

@@ -5,17 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from sdcreative import Arc, Between, Frame, Position, Retiming, Timeline
+from sdcreative import (
+    Arc,
+    Between,
+    Frame,
+    Position,
+    Retiming,
+    Sound,
+    Timeline,
+)
 
+from .listening import listen
+from .scenes import read_scenes
 from .schedule import Schedule
 from .settings import AnimateSettings
 from .walk import Walk
 
 
 def timeline(settings: AnimateSettings) -> Timeline:
-    """Shots along the path through the keyframes, with in-betweens where they are asked for."""
-    walk = Walk(settings)
-    path = walk.plan.positions()
+    """Shots along the path through the keyframes, with in-betweens where they are asked for.
+
+    Raises:
+        SettingError: settings that do not fit the sound, or the stills.
+        DataError: a picture, still or sound that cannot be used.
+    """
+    scenes, size = read_scenes(settings)
+    settings = settings.model_copy(update={"size": size})
+    plan, heard = listen(settings)
+    walk = Walk(settings, plan, scenes, heard)
+    path = plan.positions()
     retiming = None
     if settings.timing == "perceptual":
         retiming = Retiming(
@@ -58,11 +76,11 @@ def _timeline(
 
     def frames() -> Iterator[Frame]:
         for before, after in pairwise(shots):
-            yield walk.at_frame(path[before], before)
+            yield walk.shot(path[before], before)
             for i in range(before + 1, after):
                 yield Between(_share(shares[before], shares[i], shares[after]))
         final = shots[-1]
-        yield walk.at_frame(path[final], final)
+        yield walk.shot(path[final], final)
         for i in range(final + 1, last + 1):
             yield Between(_share(shares[final], shares[i], Position(len(walk.plan.easings), 0.0)))
 
@@ -76,7 +94,15 @@ def _timeline(
         ping_pong=settings.ping_pong,
         closed=settings.loop,
         retiming=retiming,
+        sound=_sound(settings),
     )
+
+
+def _sound(settings: AnimateSettings) -> Sound | None:
+    audio = settings.audio
+    if audio is None or audio.mute:
+        return None
+    return Sound(audio.file, audio.start, audio.fade_in, audio.fade_out)
 
 
 def _keyframes(path: list[Position]) -> list[int]:

@@ -2,71 +2,95 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from sdcreative import (
-    Blend,
-    Curve,
-    Mixture,
-    Noise,
-    Position,
-    Shot,
-    Trunk,
-    seed_circle,
-    seed_curve,
-    seed_orbit,
-)
+from sdcreative import Blend, Curve, Inversion, Noise, Position, Shot, Trunk, read_schedule
 
-from .guidance import read
-from .keyframes import Keyframe
-from .schedule import schedule
-from .settings import AnimateSettings
+from .fading import start_picture
+from .noises import End, Noises
 
-SEEDS = 2**32
+if TYPE_CHECKING:
+    from sdcreative import Heard
+
+    from .scenes import Scene
+    from .schedule import Schedule
+    from .settings import AnimateSettings
 
 
 class Walk:
-    """The path from keyframe to keyframe; a loop goes from the last one back to the first."""
+    """The path from keyframe to keyframe; a loop goes from the last one back to the first.
 
-    def __init__(self, settings: AnimateSettings) -> None:
-        self.settings = settings
-        self.keyframes = list(settings.stops.values())
-        self.plan = schedule(settings)
-        self._ways = self.plan.ways
-        self._prompts = [keyframe.prompt for keyframe in self.keyframes]
-        self._negatives = [self._negative(keyframe) for keyframe in self.keyframes]
-        self._seeds = [self._seed(keyframe) for keyframe in self.keyframes]
-        self._schedule = read(settings.guidance_scale)
+    Args:
+        settings: of the film.
+        plan: when its keyframes are shown.
+        scenes: what is shown at each of them.
+        heard: what expressions hear.
+    """
 
-    def shot(self, at: Position) -> Shot:
+    def __init__(
+        self,
+        settings: AnimateSettings,
+        plan: Schedule,
+        scenes: Sequence[Scene],
+        heard: Heard | None = None,
+    ) -> None:
+        self.settings, self.plan, self.scenes, self.heard = settings, plan, scenes, heard
+        self._ways = plan.ways
+        self._prompts = [scene.prompt for scene in scenes]
+        self._negatives = [scene.negative_prompt for scene in scenes]
+        self._schedules = {
+            name: read_schedule(getattr(settings, name))
+            for name in ("guidance_scale", "strength", "variation")
+        }
+        variation = self._schedules["variation"].constant
+        self.noises = Noises(
+            settings,
+            plan,
+            self._ends(),
+            (lambda frame: self._number("variation", frame)) if variation is None else variation,
+        )
+
+    def shot(self, at: Position, frame: int | None = None) -> Shot:
         """What is shown at a position.
 
         Its trunk holds the steps it shares with the frames around it: none at a keyframe, so that
         a keyframe is the plain picture of its prompt and segments meet without a jump, and up to
         ``coherence`` of all steps in mid-segment. All trunks of a segment lie on one path, of the
-        embedding in the middle. Where the noise moves nothing can be shared.
+        embedding in the middle. Where the noise moves, or a picture is painted on, nothing can be
+        shared.
+
+        Args:
+            at: place on the path.
+            frame: schedules go by frames, not by places; the one that falls there at constant
+                speed if left out.
         """
-        noise = self._noise(at)
+        frame = self.plan.frame_at(at) if frame is None else frame
+        noise = self.noises.at(at, frame)
+        prompt, negative, guidance_scale = self._frame(at, frame)
+        image, strength = None, 1.0
+        if self.settings.images == "fade":
+            image, strength = start_picture(
+                *self._around(at), at.t, self._number("strength", frame)
+            )
+        trunk = None
+        if image is None and isinstance(noise, Noise) and self.noises.rests(at.segment):
+            trunk = self._trunk(at, noise)
+        return Shot(prompt, noise, negative, guidance_scale, trunk, image=image, strength=strength)
+
+    def _trunk(self, at: Position, noise: Noise) -> Trunk | None:
         depth = 1 - abs(2 * at.t - 1) ** 4
         shared = round(self.settings.coherence * depth * self.settings.steps)
-        trunk = None
-        if shared and isinstance(noise, Noise) and noise.end is None:
-            middle = self._frame(Position(at.segment, 0.5))
-            trunk = Trunk(middle[0], noise, shared, middle[1], middle[2])
-        prompt, negative, guidance_scale = self._frame(at)
-        return Shot(prompt, noise, negative, guidance_scale, trunk)
+        if not shared:
+            return None
+        middle = Position(at.segment, 0.5)
+        prompt, negative, scale = self._frame(middle, self.plan.frame_at(middle))
+        return Trunk(prompt, noise, shared, negative, scale)
 
-    def at_frame(self, at: Position, frame: int) -> Shot:
-        """What a frame shows: a schedule of guidance goes by frames, not by places."""
-        shot = self.shot(at)
-        if self._schedule is None:
-            return shot
-        return replace(shot, guidance_scale=self._guidance(at, frame))
-
-    def _frame(self, at: Position) -> tuple[Blend, Blend, float]:
-        prompt = self._blend(self._prompts, at)
-        scale = self._guidance(at, self.plan.frame_at(at))
-        return prompt, self._blend(self._negatives, at), scale
+    def _frame(self, at: Position, frame: int) -> tuple[Blend, Blend, float]:
+        start, end = (self._scale(scene, frame) for scene in self._around(at))
+        scale = start if start == end else (1 - at.t) * start + at.t * end
+        return self._blend(self._prompts, at), self._blend(self._negatives, at), scale
 
     def _blend(self, prompts: list[str], at: Position) -> Blend:
         start, end = prompts[at.segment], prompts[(at.segment + 1) % len(prompts)]
@@ -92,36 +116,30 @@ class Walk:
         spans = ways[segment - 1], ways[segment], ways[(segment + 1) % len(ways)]
         return Curve(before, after, spans)
 
-    def _noise(self, at: Position) -> Noise | Mixture:
-        settings = self.settings
-        if settings.noise == "circle":
-            turn = self.plan.share_of_ways(at)
-            first, second, third = ((settings.seed + i) % SEEDS for i in range(3))
-            if settings.noise_radius is None:
-                return Mixture(seed_circle(first, second, turn))
-            return Mixture(seed_orbit(first, second, third, settings.noise_radius, turn))
-        start, end = self._seeds[at.segment], self._seeds[(at.segment + 1) % len(self._seeds)]
-        if start == end:
-            return Noise(start)
-        if settings.path == "smooth" and len(self._seeds) > 2 and 0 < at.t < 1:
-            return Mixture(seed_curve(self._seeds, at.segment, at.t, self.plan.loop))
-        return Noise(start, end, at.t)
+    def _ends(self) -> list[End]:
+        """The noise of every keyframe; keyframes of one picture that are alike have the same."""
+        known: dict[tuple[object, ...], Inversion] = {}
+        ends: list[End] = []
+        for scene, time in zip(self.scenes, self.plan.times, strict=False):
+            if scene.picture is None or self.settings.images == "fade":
+                ends.append(scene.seed)
+                continue
+            scale = self._scale(scene, min(round(time), self.plan.frames - 1))
+            prompt, negative = Blend(scene.prompt), Blend(scene.negative_prompt)
+            key = (id(scene.picture), prompt, negative, scale)
+            if key not in known:
+                known[key] = Inversion(scene.picture, prompt, negative, scale)
+            ends.append(known[key])
+        return ends
 
-    def _guidance(self, at: Position, frame: int) -> float:
-        start = self._scale(self.keyframes[at.segment], frame)
-        end = self._scale(self.keyframes[(at.segment + 1) % len(self.keyframes)], frame)
-        return start if start == end else (1 - at.t) * start + at.t * end
+    def _around(self, at: Position) -> tuple[Scene, Scene]:
+        return self.scenes[at.segment], self.scenes[(at.segment + 1) % len(self.scenes)]
 
-    def _scale(self, keyframe: Keyframe, frame: int) -> float:
-        if keyframe.guidance_scale is not None:
-            return keyframe.guidance_scale
-        if self._schedule is None:
-            return float(self.settings.guidance_scale)
-        return self._schedule.at(frame, self.plan.frames - 1, self.settings.seed)
+    def _scale(self, scene: Scene, frame: int) -> float:
+        own = scene.guidance_scale
+        return self._number("guidance_scale", frame) if own is None else own
 
-    def _seed(self, keyframe: Keyframe) -> int:
-        return self.settings.seed if keyframe.seed is None else keyframe.seed
-
-    def _negative(self, keyframe: Keyframe) -> str:
-        own = keyframe.negative_prompt
-        return self.settings.negative_prompt if own is None else own
+    def _number(self, name: str, frame: int) -> float:
+        """The value of a schedule at a frame."""
+        last, seed = self.plan.frames - 1, self.settings.seed
+        return self._schedules[name].at(frame, last, seed, self.heard)

@@ -9,7 +9,7 @@ import pytest
 
 from sdcreative import PresetError
 from sdcreative.presets import load_preset, schema, validate
-from sdcreative_plugins.animate.guidance import GuidanceKey
+from sdcreative.scheduled import ScheduleKey
 from sdcreative_plugins.animate.schedule import schedule
 from sdcreative_plugins.animate.settings import AnimateSettings, Keyframe
 
@@ -69,6 +69,15 @@ def test_a_keyframe_keeps_its_own_settings_in_a_map() -> None:
         ("keyframes: [a, b]\nseconds: 0.01", (0, 1), 2),
         ("keyframes: {0: a, 3: b, 10: c}", (0, 3, 10), 11),
         ("keyframes: [{prompt: a, at: 0}, {prompt: b, at: 0.5}]\nfps: 10", (0, 5), 6),
+        ("keyframes: [a, {prompt: b, at: 0.5}]\nfps: 10", (0, 5), 6),
+        ("keyframes: [a, {prompt: b, frame: 5}]\nfps: 10", (0, 5), 6),
+        ("keyframes: [a, {prompt: b, at: beat 5}]\nfps: 10\nbpm: 120", (0, 20), 21),
+        (
+            "keyframes: [{prompt: a, at: bar 1}, {prompt: b, at: 1}, {prompt: c, at: bar 2.5}]\n"
+            "fps: 10\nbpm: 60",
+            (0, 10, 60),
+            61,
+        ),
         (
             "keyframes: [{prompt: a, duration: 1}, {prompt: b, duration: 0.5}, c]\nfps: 10",
             (0, 10, 15),
@@ -166,8 +175,8 @@ def test_forms_of_timing(text: str, times: tuple[float, ...], frames: int) -> No
             "4:3: keyframes.1: keyframes are timed by 'at' and by 'frame'; use one of them for all",
         ),
         (
-            "keyframes:\n- a\n- {prompt: b, at: 2}",
-            "3:3: keyframes.0: a keyframe without 'at'; give it to all or to none",
+            "keyframes:\n- a\n- {prompt: b, at: 2}\n- c",
+            "5:3: keyframes.2: a keyframe without 'at'; give it to all or to none",
         ),
         (
             "keyframes:\n- {prompt: a, duration: 2}\n- b\n- c",
@@ -209,6 +218,117 @@ def test_forms_of_timing(text: str, times: tuple[float, ...], frames: int) -> No
         (
             "keyframes:\n- {prompt: a, ease: inn}\n- b",
             "3:21: keyframes.0.ease: no easing is called 'inn'; did you mean 'in'?",
+        ),
+        ("keyframes: [a, {seed: 3}]", "2:16: keyframes.1: missing key 'prompt'"),
+        (
+            "keyframes: [a, {image: b.png}]",
+            "2:16: keyframes.1: missing key 'prompt'; it says what the picture shows",
+        ),
+        (
+            "keyframes: [a, {prompt: b, image: b.png, still: c.png}]",
+            "2:49: keyframes.1.still: give 'image' or 'still', not both",
+        ),
+        (
+            "keyframes: [a, {prompt: b, image: b.png, seed: 3}]",
+            "2:48: keyframes.1.seed: an inverted picture has its own noise; leave it out, or use "
+            "'images: fade'",
+        ),
+        (
+            "keyframes: [a, {prompt: b, image: b.png}]\nnoise: circle",
+            "2:35: keyframes.1.image: an inverted picture has its own noise, 'noise: circle' goes "
+            "by the film's seed; use 'images: fade'",
+        ),
+        (
+            "keyframes: [a, {still: b.png}]\nnoise: circle",
+            "2:24: keyframes.1.still: 'noise: circle' goes by the film's seed, and a still has its "
+            "own",
+        ),
+        (
+            "keyframes: [a, b]\nimages: fade",
+            "3:9: images: no keyframe has an 'image'; leave it out",
+        ),
+        (
+            "keyframes: [a, {prompt: b, image: b.png}]\nstrength: 0.5",
+            "3:11: strength: is for keyframes with an 'image', and 'images: fade'",
+        ),
+        (
+            "keyframes: [a, {prompt: b, image: b.png}]\nimages: fade\nstrength: t/10",
+            "4:11: strength: 1.1 at frame 11; keep it within 0 and 1, as with clip(..., 0, 1)",
+        ),
+        (
+            "keyframes: [a, b]\nvariation: 0.5",
+            "3:12: variation: needs 'variation_seed', where it leads to",
+        ),
+        (
+            "keyframes: [a, b]\nvariation_seed: 3",
+            "3:17: variation_seed: needs 'variation', how far to go there: 0 to 1",
+        ),
+        (
+            "keyframes: [a, {prompt: b, seed: 3}]\nvariation_seed: 3\nvariation: 0.1",
+            "3:17: variation_seed: the film's own noise is of seed 3 already; give another",
+        ),
+        (
+            "keyframes: [a, b]\nnoise: circle\nvariation_seed: 1\nvariation: 0.1",
+            "4:17: variation_seed: the film's own noise is of seed 1 already; give another",
+        ),
+        (
+            "keyframes: [a, {prompt: b, image: b.png}]\nvariation_seed: 1\nvariation: 0.1",
+            "3:17: variation_seed: the noise of inverted pictures cannot be varied; use "
+            "'images: fade'",
+        ),
+        (
+            "keyframes: [a, {prompt: b, at: beat 5}]",
+            "2:32: keyframes.1.at: 'beat 5' needs 'audio', or the tempo: 'bpm: 120'",
+        ),
+        (
+            "keyframes: [a, {prompt: b, at: beat 0}]\nbpm: 120",
+            "2:32: keyframes.1.at: 'beat 0': they are counted from 1; a film may begin before it",
+        ),
+        (
+            "keyframes: [a, {prompt: b, at: bart 2}]\nbpm: 120",
+            "2:32: keyframes.1.at: 'bart 2' is no time; give seconds (1.5), 'beat 16' or 'bar 5'",
+        ),
+        (
+            "keyframes: [a, {prompt: b, at: beat 5}, {prompt: c, at: bar 2}]\nbpm: 120",
+            "2:57: keyframes.2.at: not later than the keyframe before it",
+        ),
+        (
+            "keyframes: [{prompt: a, at: beat 2}, {prompt: b, at: beat 5}]\nbpm: 120",
+            "2:29: keyframes.0.at: the first keyframe has to be at 0",
+        ),
+        (
+            "keyframes: [a, b]\nbpm: 120",
+            "3:6: bpm: no keyframe is on a beat, as with 'at: beat 5'; leave it out",
+        ),
+        (
+            "keyframes: [a, {prompt: b, at: beat 5}]\nbpm: 120\naudio: {file: a.wav}",
+            "3:6: bpm: the sound has a tempo; a known one is 'audio: {bpm: 120}'",
+        ),
+        (
+            "keyframes: [a, b]\naudio: {file: a.wav}\nping_pong: true",
+            "4:12: ping_pong: the way back would not follow the sound; leave it out",
+        ),
+        (
+            "keyframes: [{prompt: a, at: beat 1}, {prompt: b, at: beat 5}]\naudio: {file: a.wav}",
+            "2:29: keyframes.0.at: the first keyframe is at 0; leave its time out",
+        ),
+        (
+            "keyframes: [a, {prompt: b, at: beat 5}, {prompt: c, at: beat 4}]\n"
+            "audio: {file: a.wav}",
+            "2:57: keyframes.2.at: not later than the keyframe before it",
+        ),
+        (
+            "keyframes: [a, {prompt: b, at: beat 5}]\naudio: {file: a.wav}\nseconds: 3",
+            "4:10: seconds: the keyframes have times already; leave one out",
+        ),
+        (
+            "keyframes: [a, b]\nguidance_scale: 5 + bass",
+            "3:17: guidance_scale: it hears a sound; give one with 'audio'",
+        ),
+        (
+            "keyframes: [a, b]\naudio: {file: a.wav}\nseconds: 2\nguidance_scale: 101 + t",
+            "5:17: guidance_scale: 101 at frame 0; keep it within 0 and 100, as with "
+            "clip(..., 0, 100)",
         ),
         ("prompts: [a]\nloop: true", "2:10: prompts: 1 item; at least 2 items"),
         ("keyframes: [a]\nnoise: circle", "2:12: keyframes: 1 item; at least 2 items"),
@@ -273,7 +393,7 @@ def test_forms_of_timing(text: str, times: tuple[float, ...], frames: int) -> No
         (
             "keyframes: [a, b]\nguidance_scale: t*5",
             "3:17: guidance_scale: 105 at frame 21; keep it within 0 and 100, as with "
-            "clip(..., 1, 20)",
+            "clip(..., 0, 100)",
         ),
         (
             "keyframes: [a, b]\nguidance_scale: 7 + 1/(t-3)",
@@ -314,7 +434,7 @@ def test_faults(text: str, message: str) -> None:
         ('{"0": 1.0}', {0: 1.0}),
         (
             "{0: {value: 1, ease: in_out}, 9: 4}",
-            {0: GuidanceKey(value=1, ease="in_out"), 9: 4.0},
+            {0: ScheduleKey(value=1, ease="in_out"), 9: 4.0},
         ),
     ],
 )
@@ -354,7 +474,7 @@ def test_schema_knows_every_form_and_describes_every_key() -> None:
     assert [form["type"] for form in forms["prompts"]] == ["string", "array", "object", "null"]
     assert result["additionalProperties"] is False
     keyframe = result["$defs"]["Keyframe"]
-    assert keyframe["required"] == ["prompt"]
+    assert keyframe["anyOf"] == [{"required": ["prompt"]}, {"required": ["still"]}]
     own = set(AnimateSettings.__annotations__) - {"model_config"}
     for properties, names in (
         (result["properties"], own),

@@ -97,8 +97,7 @@ def test_each_keyframe_may_have_its_seed_negative_prompt_and_guidance() -> None:
     assert [shot.noise for shot in found[1:4]] == [Noise(4, 9, t) for t in (0.25, 0.5, 0.75)]
     assert found[2].negative == Blend("x", "y", 0.5)
     assert [shot.guidance_scale for shot in found] == [3, 4, 5, 6, 7]
-    plain = Walk(AnimateSettings(keyframes=["b", "a"], seed=9, negative_prompt="y"))
-    last, first = found[-1], plain.shot(Position(0, 0.0))
+    last, first = found[-1], shots("b", "a", seed=9, negative_prompt="y")[0]
     assert (last.prompt, last.negative, last.trunk) == (first.prompt, first.negative, None)
     assert (last.noise.end, last.noise.t) == (9, 1.0)
 
@@ -192,9 +191,9 @@ def test_frames_are_made_when_asked_for_and_anew_each_time(
     made: list[Position] = []
     plain = Walk.shot
 
-    def shot(self: Walk, at: Position) -> Shot:
+    def shot(self: Walk, at: Position, frame: int) -> Shot:
         made.append(at)
-        return plain(self, at)
+        return plain(self, at, frame)
 
     monkeypatch.setattr(Walk, "shot", shot)
     one = film("a", "b", frames=50)
@@ -242,19 +241,10 @@ def test_a_smooth_loop_is_a_closed_curve() -> None:
 
 
 def test_the_spans_of_a_curve_are_the_durations_of_its_ways_without_holds() -> None:
-    walk = Walk(
-        AnimateSettings(
-            keyframes={
-                0: "a",
-                4: Keyframe(prompt="b", hold="2 frames"),
-                12: "c",
-                15: "d",
-            },
-            path="smooth",
-        )
-    )
-    curve = walk.shot(Position(1, 0.5)).prompt.curve
-    assert curve == Curve("a", "d", (4.0, 6.0, 3.0))
+    keyframes = {0: "a", 4: Keyframe(prompt="b", hold="2 frames"), 12: "c", 15: "d"}
+    found = list(timeline(AnimateSettings(keyframes=keyframes, path="smooth")))[9]
+    assert isinstance(found, Shot)
+    assert found.prompt == Blend("b", "c", 0.5, curve=Curve("a", "d", (4.0, 6.0, 3.0)))
 
 
 def test_two_keyframes_have_no_curve_and_negatives_have_their_own() -> None:

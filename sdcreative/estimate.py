@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .media.output import estimate_bytes, human
 from .planning import Plan
-from .tools import Report
+from .tools import Film, Report
 
 if TYPE_CHECKING:
     from .studio import Studio
@@ -19,16 +19,19 @@ def say_plan(
     size: tuple[int, int],
     batch_size: int | None,
     output: str,
+    film: Film,
     report: Report,
 ) -> None:
     """Report what rendering would take on this machine, from timed calls of the model."""
     batch = studio.suggested_batch_size(size) if batch_size is None else batch_size
     between, again = work.rendered - work.shots, work.frames - work.rendered
     seconds = studio.estimate_seconds(work, size, batch)
-    disk = human(estimate_bytes(Path(output).suffix, size, work.frames))
-    report(f"output       {output}, {size[0]}x{size[1]} pixels")
+    disk = human(estimate_bytes(Path(output).suffix, film.size, film.length))
+    report(f"output       {output}, {film.size[0]}x{film.size[1]} pixels")
     back = f", {again} played back" if again else ""
     report(f"frames       {work.frames}: {work.shots} denoised, {between} in between{back}")
+    if film.length != work.frames:
+        report(f"processed    {film.length} frames are written")
     if work.probes:
         report(f"probe        up to {work.probes} pictures more, to place the frames")
     calls = work.evaluations + work.probing

@@ -19,7 +19,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from .tools import Tool
+    from .tools import Processor, Tool
 
 hookspec = pluggy.HookspecMarker("sdcreative")
 hookimpl = pluggy.HookimplMarker("sdcreative")
@@ -58,3 +58,8 @@ def sdcreative_metrics() -> Mapping[str, Callable[[Any], Any]]:  # type: ignore[
     """Distance's name to factory: a Studio, or None where no model is at hand, in; out a function
     of N pictures of one size that gives the N - 1 distances of neighbours, each at least 0.
     """
+
+
+@hookspec
+def sdcreative_processors() -> Sequence[Processor]:  # type: ignore[empty-body]
+    """Steps between the rendered pictures and the file, which a preset lists in ``process:``."""

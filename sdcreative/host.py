@@ -24,6 +24,7 @@ from .registry import (
     publish,
     read_commands,
     read_functions,
+    read_processors,
     read_texts,
     read_tools,
     same_name,
@@ -196,6 +197,7 @@ class Host:
             samplers=self._ask(report, "sdcreative_samplers", read_functions) or {},
             easings=self._ask(report, "sdcreative_easings", read_functions) or {},
             metrics=self._ask(report, "sdcreative_metrics", read_functions) or {},
+            processors=self._ask(report, "sdcreative_processors", read_processors) or {},
         )
         summaries = self._ask(report, "sdcreative_summaries", read_texts)
         if report.error is None:

@@ -17,12 +17,14 @@ from . import __version__
 from .core.timeline import Retiming, Timeline
 from .errors import SdcreativeError, UsageError
 from .estimate import say_plan
+from .interrupts import unbroken
 from .media.replay import there_and_back
-from .media.writers import Writer, open_writer
+from .media.writers import Writer
 from .models.digests import model_digest
 from .models.placement import pick_device, pick_dtype
 from .models.sizes import fit_size, native_size
 from .models.sources import fetch, resolve
+from .outlet import Outlet
 from .planning import plan
 from .progress import Bar
 from .provenance import library_versions, tags
@@ -72,7 +74,7 @@ def produce(
     if settings.seed == -1:
         settings = settings.model_copy(update={"seed": random.SystemRandom().randrange(2**32)})
         report(f"seed {settings.seed}")
-    timeline = tool.timeline(settings)
+    timeline = tool.plan(settings)
     if len(timeline) == 0:
         raise UsageError(f"{tool.name}: these settings give no frames")
     output = os.path.expanduser(settings.output or f"{default_name}{tool.suffix}")
@@ -91,8 +93,9 @@ def produce(
         studios or Studios(),
     )
     if dry_run:
-        job.writer(overwrite=True).abort()
-        say_plan(job.studio, plan(timeline), size, settings.batch_size, output, report)
+        job.outlet.writer(overwrite=True).abort()
+        film = job.outlet.processed
+        say_plan(job.studio, plan(timeline), size, settings.batch_size, output, film, report)
         return None
     if keep:
         job.render_and_keep(overwrite)
@@ -123,23 +126,20 @@ class _Production:
     def digest(self) -> str:
         return model_digest(self.folder, models_file())
 
-    def writer(self, overwrite: bool) -> Writer:
-        described = None
-        if self.metadata:
-            described = tags(self.tool.name, self.settings, self.timeline, self.size, self.digest)
-        return open_writer(
-            self.output,
-            self.timeline.fps,
-            self.size,
-            overwrite=overwrite,
-            columns=self.timeline.columns,
-            length=len(self.timeline),
-            metadata=described,
+    @cached_property
+    def outlet(self) -> Outlet:
+        return Outlet(
+            self.timeline, self.size, self.settings.process, self.output, self._tags, self.report
         )
+
+    def _tags(self) -> dict[str, str] | None:
+        if not self.metadata:
+            return None
+        return tags(self.tool.name, self.settings, self.timeline, self.size, self.digest)
 
     def render(self, overwrite: bool) -> None:
         """Render all, and keep nothing but the output."""
-        writer = self.writer(overwrite)
+        writer = self.outlet.writer(overwrite)
         try:
             timeline = self.timeline
             if timeline.retiming is not None:
@@ -153,7 +153,7 @@ class _Production:
         with ExitStack() as leaving:
             run = leaving.enter_context(Run(self._manifest(), self.report))
             run.reserve(self.output)
-            writer = self.writer(overwrite or run.owns(self.output))
+            writer = self.outlet.writer(overwrite or run.owns(self.output))
             leaving.callback(writer.abort)
             run.begin()
             kept = Kept()
@@ -168,9 +168,10 @@ class _Production:
                     self.report(f"{kept.there} of {len(kept.keys)} frames are there already")
                 self._write(writer, timeline, kept)
             except KeyboardInterrupt:
-                published = self.output if writer.published else ""
-                run.end("stopped", output=published, batch_size=kept.batch_size)
-                self.report(f"go on with: sdcreative runs resume {run.manifest.id}")
+                with unbroken():
+                    published = self.output if writer.published else ""
+                    run.end("stopped", output=published, batch_size=kept.batch_size)
+                    self.report(f"go on with: sdcreative runs resume {run.manifest.id}")
                 raise
             except Exception as error:
                 run.end("failed", fault=str(error), batch_size=kept.batch_size)
@@ -242,23 +243,25 @@ class _Production:
     def _write(self, writer: Writer, timeline: Timeline, kept: Kept) -> None:
         """Put all pictures into the file, those that are missing rendered."""
         work = plan(timeline, lambda index: kept.composes(index) and not kept.finished(index))
+        film = self.outlet.processed
         made = 0
         try:
             with (
                 writer,
-                Bar(work.evaluations, work.frames) as bar,
+                Bar(work.evaluations, film.length) as bar,
                 closing(self._pictures(timeline, kept, bar.advance)) as pictures,
+                closing(self.outlet.process(pictures)) as processed,
             ):
-                for picture in pictures:
+                for picture in processed:
                     writer.add(picture)
                     made += 1
                     bar.frame(made)
         except KeyboardInterrupt:
             if writer.published:
-                self.report(f"stopped: {made} of {work.frames} frames are kept in {self.output}")
+                self.report(f"stopped: {made} of {film.length} frames are kept in {self.output}")
             raise
-        frames = f"{work.frames} frame{'s' if work.frames > 1 else ''}"
-        width, height = self.size
+        frames = f"{film.length} frame{'s' if film.length > 1 else ''}"
+        width, height = film.size
         self.report(f"{self.output}: {frames} of {width}x{height}, seed {self.settings.seed}")
 
     def _pictures(

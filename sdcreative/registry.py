@@ -12,7 +12,7 @@ from .errors import PluginError
 if TYPE_CHECKING:
     import click
 
-    from .tools import Tool
+    from .tools import Processor, Tool
 
 RESERVED_COMMANDS = (
     "batch",
@@ -23,6 +23,8 @@ RESERVED_COMMANDS = (
     "run",
     "runs",
     "smoothness",
+    "spectrogram",
+    "storyboard",
 )
 
 T = TypeVar("T")
@@ -37,6 +39,7 @@ class Registry:
     samplers: dict[str, Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
     easings: dict[str, Callable[[float], float]] = field(default_factory=dict)
     metrics: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
+    processors: dict[str, Processor] = field(default_factory=dict)
 
 
 def contents(registry: Registry) -> Iterator[tuple[str, str]]:
@@ -69,6 +72,11 @@ def built_in(found: Registry) -> Iterator[tuple[str, str]]:
         from .metrics import METRICS
 
         yield from (("metric", name) for name in METRICS if name not in _published_metrics)
+    if found.processors:
+        from .processors import PROCESSORS
+
+        own = (name for name in PROCESSORS if name not in _published_processors)
+        yield from (("processor", name) for name in own)
     if found.samplers:
         from .models.sampler_names import SAMPLERS
 
@@ -77,6 +85,7 @@ def built_in(found: Registry) -> Iterator[tuple[str, str]]:
 
 _published_easings: set[str] = set()
 _published_metrics: set[str] = set()
+_published_processors: set[str] = set()
 _published_samplers: set[str] = set()
 
 
@@ -90,6 +99,10 @@ def publish(registry: Registry) -> None:
         from .metrics import METRICS
 
         _replace(METRICS, _published_metrics, registry.metrics)
+    if registry.processors or _published_processors:
+        from .processors import PROCESSORS
+
+        _replace(PROCESSORS, _published_processors, registry.processors)
     if registry.samplers or _published_samplers:
         from .models.sampler_names import PLUGIN_SAMPLERS
 
@@ -114,8 +127,7 @@ def read_tools(hook: str, answer: Any) -> dict[str, Tool]:
     for tool in _sequence(hook, answer):
         if not isinstance(tool, PictureTool | JobTool):
             raise PluginError(f"{hook} returned {tool!r}, not a PictureTool or JobTool")
-        if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", tool.name):
-            raise PluginError(f"tool name {tool.name!r} is not in kebab-case or snake_case")
+        _check_name("tool", tool.name)
         base = RenderSettings if isinstance(tool, PictureTool) else BaseModel
         if not (isinstance(tool.settings, type) and issubclass(tool.settings, base)):
             raise PluginError(
@@ -124,6 +136,29 @@ def read_tools(hook: str, answer: Any) -> dict[str, Tool]:
             )
         _add(hook, tools, tool.name, tool)
     return tools
+
+
+def read_processors(hook: str, answer: Any) -> dict[str, Processor]:
+    from .settings import Strict
+    from .tools import Processor
+
+    processors: dict[str, Processor] = {}
+    for one in _sequence(hook, answer):
+        if not isinstance(one, Processor):
+            raise PluginError(f"{hook} returned {one!r}, not a Processor")
+        _check_name("processor", one.name)
+        if not (isinstance(one.settings, type) and issubclass(one.settings, Strict)):
+            raise PluginError(
+                f"settings of processor {one.name!r} are {one.settings!r}, "
+                "not a class derived from Strict"
+            )
+        _add(hook, processors, one.name, one)
+    return processors
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", name):
+        raise PluginError(f"{kind} name {name!r} is not in kebab-case or snake_case")
 
 
 def read_commands(hook: str, answer: Any) -> dict[str, click.Command]:

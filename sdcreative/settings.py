@@ -61,6 +61,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+def _processors(value: list[Any]) -> list[Any]:
+    if value:
+        from .processors import check_processors
+
+        check_processors(value)
+    return value
+
+
 PLACES = {"output", "device", "batch_size", "offline"}
 """Keys of RenderSettings that say where and how fast, not what."""
 
@@ -82,6 +90,8 @@ class RenderSettings(Strict):
     """-1 draws one and prints it; torch's CPU generator knows 32 bits"""
     guidance_scale: Annotated[float, Field(ge=0, le=100)] = 7.5
     """how closely to follow the prompt; 1 switches guidance off"""
+    process: Annotated[list[str | dict[str, Any]], AfterValidator(_processors)] = []
+    """what is done with the pictures before they are written, such as deflicker"""
     output: Annotated[str, Field(min_length=1)] | None = None
     """file to write; its ending chooses the format"""
     device: Device = "auto"

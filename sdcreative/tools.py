@@ -1,15 +1,20 @@
-"""What a plugin registers: tools, each a name, settings and either a timeline or a job."""
+"""What a plugin registers: tools and processors, each a name, settings and what it does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from .core.timeline import Timeline
-from .settings import RenderSettings
+from .errors import UsageError
+from .presets.faults import SettingError
+from .settings import RenderSettings, Strict
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Report = Callable[[str], None]
 
@@ -22,7 +27,8 @@ class PictureTool:
         name: the command and the preset's ``plugin:``, in kebab or snake case.
         summary: one line for ``--help``.
         settings: a class derived from RenderSettings.
-        timeline: (settings) -> Timeline; raises UsageError for settings that make no sense.
+        timeline: (settings) -> Timeline; raises UsageError for settings that make no sense, or
+            SettingError to name the key.
         suffix: ending of the output where none is given.
         argument: name of a settings key that the command also takes as plain words
             (``sdcreative image "a bear"``), or None where a preset is needed.
@@ -35,6 +41,18 @@ class PictureTool:
     suffix: str = ".mp4"
     argument: str | None = None
 
+    def plan(self, settings: BaseModel) -> Timeline:
+        """The timeline of settings; a fault that shows only now is told as one of a preset.
+
+        Raises:
+            UsageError: settings that make no sense.
+        """
+        try:
+            return self.timeline(settings)
+        except SettingError as error:
+            key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.path)
+            raise UsageError(f"{key[1:]}: {error}" if key else str(error)) from error
+
 
 @dataclass(frozen=True)
 class Job:
@@ -44,11 +62,13 @@ class Job:
         overwrite: whether finished output may be replaced.
         dry_run: say what would be done, and do nothing.
         report: prints one line.
+        metadata: write the settings into the output.
     """
 
     overwrite: bool
     dry_run: bool
     report: Report
+    metadata: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,3 +86,41 @@ class JobTool:
 
 
 Tool = PictureTool | JobTool
+
+
+@dataclass(frozen=True)
+class Film:
+    """What a processor is told of the pictures that it gets, and says of those that it gives.
+
+    Attributes:
+        size: (width, height) in pixels.
+        length: number of pictures.
+        fps: pictures per second.
+        closed: played in a circle: the last picture is followed by the first.
+    """
+
+    size: tuple[int, int]
+    length: int
+    fps: float
+    closed: bool = False
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A step between the rendered pictures and the file, listed in a preset's ``process:``.
+
+    Attributes:
+        name: in kebab or snake case.
+        summary: one line for ``sdcreative plugins``.
+        settings: a class derived from Strict.
+        plan: (settings, film that comes in) -> film that goes out; nothing heavy is loaded.
+            Raises UsageError where they do not go together.
+        process: (settings, film that comes in, its RGB pictures in order) -> RGB pictures, as many
+            and as large as ``plan`` said. A few are held at a time.
+    """
+
+    name: str
+    summary: str
+    settings: type[Strict]
+    plan: Callable[[Any, Film], Film]
+    process: Callable[[Any, Film, Iterable[Image]], Iterator[Image]]

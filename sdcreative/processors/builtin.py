@@ -1,0 +1,14 @@
+"""Processors by name."""
+
+from __future__ import annotations
+
+from ..tools import Processor
+from .colour_match import COLOUR_MATCH
+from .deflicker import DEFLICKER
+from .interpolate import INTERPOLATE
+from .upscale import UPSCALE
+
+PROCESSORS: dict[str, Processor] = {
+    processor.name: processor for processor in (COLOUR_MATCH, DEFLICKER, INTERPOLATE, UPSCALE)
+}
+"""The built-in ones, to which those of plugins are added."""

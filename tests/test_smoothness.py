@@ -18,7 +18,7 @@ from sdcreative.media.writers import open_writer
 from sdcreative.metrics import PORTION, find_metric
 from sdcreative.smoothness import Smoothness, analyse, draw_steps
 from sdcreative.smoothness.analysis import flicker_of
-from sdcreative.smoothness.plot import _round_unit
+from sdcreative.smoothness.plot import round_unit
 
 PIXEL = find_metric("pixel")
 
@@ -165,7 +165,7 @@ def count_red(picture: Image.Image) -> int:
     ("least", "unit"), [(0.011, 0.02), (0.2, 0.2), (3, 5), (70, 100), (1, 1), (5.1, 10)]
 )
 def test_axes_have_round_numbers(least: float, unit: float) -> None:
-    assert _round_unit(least) == pytest.approx(unit)
+    assert round_unit(least) == pytest.approx(unit)
 
 
 def write(path: Path, pictures: list[Image.Image]) -> Path:

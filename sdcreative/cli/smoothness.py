@@ -1,4 +1,4 @@
-"""`sdcreative smoothness`: how even the steps of a finished film are."""
+"""`sdcreative smoothness`: how even the steps of a finished film are, and halving its jumps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import UsageError
+from ..host import Host, plugins_enabled
+from .repair import repair_run
 from .tables import json_flag
 
 if TYPE_CHECKING:
@@ -17,11 +20,15 @@ if TYPE_CHECKING:
 _SHOWN = 12
 
 
-def smoothness_command() -> click.Command:
-    """The command; exit code 0 whatever it finds, 1 where the film cannot be read."""
+def smoothness_command(host: Host | None = None) -> click.Command:
+    """The command; exit code 0 whatever it finds, 1 where the film cannot be read.
+
+    Args:
+        host: has the tools that a run is repaired with; loaded when it is wanted, if None.
+    """
 
     @click.command("smoothness", short_help="Measure how even a film's steps are.")
-    @click.argument("film", type=click.Path(path_type=Path))
+    @click.argument("film", type=click.Path(path_type=Path), metavar="FILM|RUN")
     @click.option(
         "--metric",
         default="pixel",
@@ -35,13 +42,31 @@ def smoothness_command() -> click.Command:
         type=click.Path(dir_okay=False, path_type=Path),
         help="Draw the steps into this PNG, JPEG or WebP.",
     )
-    @click.option("--overwrite", is_flag=True, help="Replace a plot that exists.")
+    @click.option(
+        "--repair", is_flag=True, help="Put frames into the jumps of a run, and write the film."
+    )
+    @click.option(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="With --repair: file to write; NAME_repaired beside you if left out.",
+    )
+    @click.option(
+        "--most",
+        type=click.IntRange(1),
+        metavar="N",
+        help="With --repair: frames to add at most (100).",
+    )
+    @click.option("--overwrite", is_flag=True, help="Replace a plot or film that exists.")
     @json_flag
     def smoothness(
         film: Path,
         metric: str,
         model: str | None,
         plot: Path | None,
+        repair: bool,
+        output: str | None,
+        most: int | None,
         overwrite: bool,
         as_json: bool,
     ) -> None:
@@ -49,10 +74,25 @@ def smoothness_command() -> click.Command:
 
         FILM is an mp4, mov, mkv, gif, webp or apng, or a folder of PNGs. Jumps, duplicates, black
         or flat frames, flicker and the step from the last frame to the first are found.
+
+        With --repair it is the name of a run. Every jump gets a frame half way between its two, and
+        again what is left of it, and the longer film is written.
         """
         from ..metrics import check_metric, find_metric
 
         check_metric(metric)
+        for flag, value in (("--output", output), ("--most", most)):
+            if value is not None and not repair:
+                raise UsageError(f"{flag} goes with --repair")
+        if repair:
+            for name, refused in (("--plot", plot), ("--model", model), ("--json", as_json)):
+                if refused:
+                    raise UsageError(
+                        f"{name} does not go with --repair; measure the film it writes"
+                    )
+            tools = host or Host.load(enabled=plugins_enabled())
+            repair_run(tools, film, output, metric=metric, most=most, overwrite=overwrite)
+            return
         studio = None
         if model is not None:
             from ..studio import Studio

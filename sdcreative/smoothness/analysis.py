@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -61,6 +62,11 @@ class Smoothness:
     def frames(self) -> int:
         """Number of frames, at least 2."""
         return len(self.steps) + 1
+
+    @property
+    def limit(self) -> float:
+        """The jumps are the steps above this; infinite where nothing moves."""
+        return jump_limit(self.steps, set(self.duplicates))
 
 
 def analyse(pictures: Iterable[Image.Image], metric: Metric) -> Smoothness:
@@ -122,16 +128,26 @@ def flicker_of(brightness: Sequence[float]) -> float:
     return round(min(1.0, float(second / (4 * numpy.square(first).mean()))), 12)
 
 
-def _jumps(steps: Sequence[float], still: set[int]) -> tuple[int, ...]:
-    moving = {i: step for i, step in enumerate(steps) if i not in still}
-    if len(moving) < MOSTLY_STILL * len(steps):
-        return tuple(moving)
+def jump_limit(steps: Sequence[float], still: Collection[int]) -> float:
+    """The largest step that is no jump yet.
+
+    Args:
+        steps: distances between neighbours.
+        still: indexes of those that change no pixel.
+    """
+    moving = [step for i, step in enumerate(steps) if i not in still]
     if not moving:
-        return ()
-    middle = median(moving.values())
-    spread = 1.4826 * median(abs(step - middle) for step in moving.values())
-    limit = middle + JUMP * max(spread, LEAST_SPREAD * middle)
-    return tuple(i for i, step in moving.items() if step > limit)
+        return math.inf
+    if len(moving) < MOSTLY_STILL * len(steps):
+        return 0.0
+    middle = median(moving)
+    spread = 1.4826 * median(abs(step - middle) for step in moving)
+    return middle + JUMP * max(spread, LEAST_SPREAD * middle)
+
+
+def _jumps(steps: Sequence[float], still: Collection[int]) -> tuple[int, ...]:
+    limit = jump_limit(steps, still)
+    return tuple(i for i, step in enumerate(steps) if step > limit and i not in still)
 
 
 class _Watch:

@@ -27,7 +27,7 @@ def draw_steps(found: Smoothness, metric: str, title: str) -> Image.Image:
     picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
     pen = ImageDraw.Draw(picture)
     top = found.largest or 1.0
-    unit = _round_unit(top / 4)
+    unit = round_unit(top / 4)
     top = unit * math.ceil(top / unit - 1e-9)
     count = len(found.steps)
 
@@ -40,7 +40,7 @@ def draw_steps(found: Smoothness, metric: str, title: str) -> Image.Image:
         y = place(0, i * unit)[1]
         pen.line([(LEFT, y), (WIDTH - RIGHT, y)], fill=GRID)
         pen.text((LEFT - 8, y), f"{i * unit:.4g}", fill=TEXT, anchor="rm")
-    apart = max(1, round(_round_unit(count / 10)))
+    apart = max(1, round(round_unit(count / 10)))
     for step in range(0, count, apart):
         x = place(step, 0)[0]
         pen.line([(x, ground), (x, ground + 4)], fill=TEXT)
@@ -74,7 +74,7 @@ def draw_steps(found: Smoothness, metric: str, title: str) -> Image.Image:
     return picture
 
 
-def _round_unit(least: float) -> float:
+def round_unit(least: float) -> float:
     """The smallest of 1, 2, 5, 10, ... times a power of ten that is at least that."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= least * (1 - 1e-9))

@@ -1,0 +1,1 @@
+"""A film before it is rendered: stills of its keyframes, and its settings over the frames."""

@@ -46,8 +46,12 @@ class AutoencoderObjective:
 
     def batch(self, rng: np.random.Generator, size: int) -> Tensor:
         chosen = rng.integers(len(self.training), size=size)
-        pixels = [compose(self.training[i], rng, white=0.35).pixels for i in chosen]
-        return torch.from_numpy(np.stack(pixels))
+        pixels = np.stack([compose(self.training[i], rng, white=0.35).pixels for i in chosen])
+        cut = self.stage.cut
+        if cut is not None:
+            starts = rng.integers(pixels.shape[-1] - cut + 1, size=size)
+            pixels = np.stack([p[..., s : s + cut] for p, s in zip(pixels, starts, strict=True)])
+        return torch.from_numpy(pixels)
 
     def loss(self, batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         pixels = batch.to(self.device)

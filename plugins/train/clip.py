@@ -38,8 +38,11 @@ class ClipObjective:
         folder: Path,
         module: nn.Module | None = None,
     ) -> None:
-        """With a ``module`` to go on from, ``folder`` holds its tokenizer; else one is learned."""
-        self.stage, self.device = stage, device
+        """``size`` is the side of the square that the image tower sees.
+
+        With a ``module`` to go on from, ``folder`` holds its tokenizer; else one is learned.
+        """
+        self.stage, self.device, self.size = stage, device, size
         self.training, self.held_out = training, held_out or training
         if not (folder / "vocab.json").is_file():
             write_tokenizer(_all_captions(training), stage.vocabulary, stage.context, folder)
@@ -57,7 +60,8 @@ class ClipObjective:
         trained_at = self.clip.config.vision_config.image_size
         if trained_at != size:
             raise UsageError(
-                f"clip: the pair to go on from sees {trained_at} pixels; set size to it"
+                f"clip: the pair to go on from sees {trained_at} pixels; "
+                "set size or clip.size to it"
             )
         positions = self.clip.config.text_config.max_position_embeddings
         self.context = min(self.tokenizer.model_max_length, positions)
@@ -98,8 +102,13 @@ class ClipObjective:
         return functional.normalize(self.clip.text_projection(pooled), dim=-1)
 
     def picture_features(self, pixels: Tensor) -> Tensor:
-        """Unit vectors (N, width) of pictures (N, 3, size, size) in [-1, 1]."""
-        pooled = self.clip.vision_model(pixels.to(self.device)).pooler_output
+        """Unit vectors (N, width) of pictures (N, 3, H, W) in [-1, 1], resized to squares."""
+        pixels = pixels.to(self.device)
+        if pixels.shape[-2:] != (self.size, self.size):
+            pixels = functional.interpolate(
+                pixels, (self.size, self.size), mode="bilinear", antialias=True
+            )
+        pooled = self.clip.vision_model(pixels).pooler_output
         return functional.normalize(self.clip.visual_projection(pooled), dim=-1)
 
     @torch.no_grad()

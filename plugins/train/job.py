@@ -15,18 +15,18 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from torch import nn
 
-from sdcreative import DataError, Job, OutputError, UsageError
+from sdcreative import Job, OutputError, UsageError
 from sdcreative.models.building import read_part, read_scheduler_config, read_tokenizer
 from sdcreative.models.placement import cpu_has_bfloat16
 from sdcreative.models.sources import fetch, resolve
 
 from .autoencoder import AutoencoderObjective
 from .clip import ClipObjective
-from .emoji import read_emoji
 from .loop import train
 from .noise_schedule import NoiseSchedule, noise_schedule
-from .pictures import Drawing, list_pictures, read_folder, split_held_out
-from .settings import EmojiData, TrainSettings
+from .pictures import Drawing, split_held_out
+from .settings import TrainSettings
+from .sources import check_base, describe_data, describe_model, read_data
 from .unet import UnetObjective
 
 STAGES = ("autoencoder", "clip", "unet")
@@ -44,7 +44,12 @@ INDEX = {
     "requires_safety_checker": False,
 }
 # What says where things are, not what is trained.
-PLACES = {"output": True, "device": True, "offline": True, "data": {"cache"}}
+PLACES = {
+    "output": True,
+    "device": True,
+    "offline": True,
+    "data": {"cache", "soundfont", "workers"},
+}
 
 
 def run_training(settings: TrainSettings, job: Job) -> None:
@@ -72,7 +77,8 @@ def run_training(settings: TrainSettings, job: Job) -> None:
         with accelerator.main_process_first():
             base = None if source is None else fetch(source, settings.offline)
             _check_parts(settings, output, base)
-            drawings = _read_data(settings)
+            check_base(settings, base)
+            drawings = read_data(settings, report)
         training, held_out = split_held_out(drawings, settings.hold_out_every)
         if accelerator.is_main_process:
             _record(output, settings)
@@ -82,6 +88,7 @@ def run_training(settings: TrainSettings, job: Job) -> None:
             getattr(trainer, name)()
         if accelerator.is_main_process:
             _finish(output, base, trainer.schedule)
+            describe_model(output, drawings)
         accelerator.wait_for_everyone()
     if (output / "model_index.json").is_file():
         report(f"model written to {output}; use it with --model {output}")
@@ -111,7 +118,7 @@ class _Trainer:
         stage: Any = self.settings.autoencoder
         objective = AutoencoderObjective(
             stage,
-            self.settings.size,
+            max(self.settings.shape),
             self.training,
             self.held_out,
             self.accelerator.device,
@@ -127,7 +134,7 @@ class _Trainer:
                 shutil.copytree(self.base / "tokenizer", tokenizer, dirs_exist_ok=True)
             objective = ClipObjective(
                 stage,
-                self.settings.size,
+                stage.size or min(self.settings.shape),
                 self.training,
                 self.held_out,
                 self.accelerator.device,
@@ -233,25 +240,11 @@ def _check_parts(settings: TrainSettings, output: Path, base: Path | None) -> No
 
 
 def _describe(settings: TrainSettings, stages: Sequence[str], report: Any) -> None:
-    if not isinstance(settings.data, EmojiData):
-        folder = Path(settings.data.folder).expanduser()
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; give a folder of pictures with captions")
-        report(f"{len(list_pictures(folder))} pictures in {folder}")
+    describe_data(settings, report)
     for name in stages:
         plan = getattr(settings, name).schedule
         batch = plan.batch * plan.accumulate
         report(f"{name}: {plan.steps} steps of {batch}, {plan.steps * batch} samples")
-
-
-def _read_data(settings: TrainSettings) -> list[Drawing]:
-    data = settings.data
-    if isinstance(data, EmojiData):
-        from platformdirs import user_cache_path
-
-        cache = Path(data.cache) if data.cache else user_cache_path("sdcreative")
-        return read_emoji(cache.expanduser(), settings.size, data.groups, data.hold_out_pairs)
-    return read_folder(Path(data.folder).expanduser(), settings.size, data.captions)
 
 
 def _check_output(output: Path, settings: TrainSettings, overwrite: bool) -> None:

@@ -6,10 +6,10 @@ import csv
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -40,7 +40,7 @@ class Drawing:
     """One picture of a training set.
 
     Attributes:
-        rgba: uint8 array (size, size, 4); alpha 0 is composited on a background colour.
+        rgba: uint8 array (height, width, 4); alpha 0 is composited on a background colour.
         captions: phrasings without a background; one is drawn for every sample.
         background_caption: phrasing with ``{background}``, used when the background is named,
             or "" where the picture has no transparency to fill.
@@ -61,7 +61,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Sample:
-    """A composited picture, float32 (3, size, size) in [-1, 1], and its possible captions."""
+    """A composited picture, float32 (3, height, width) in [-1, 1], and its possible captions."""
 
     pixels: np.ndarray
     captions: tuple[str, ...]
@@ -75,7 +75,6 @@ def compose(drawing: Drawing, rng: np.random.Generator, *, white: float = 0.5) -
         rng: the only source of randomness.
         white: probability of a plain white background, in [0, 1].
     """
-    size = drawing.rgba.shape[0]
     rgba = Image.fromarray(drawing.rgba, "RGBA")
     if drawing.mirror and rng.random() < 0.5:
         rgba = ImageOps.mirror(rgba)
@@ -86,11 +85,12 @@ def compose(drawing: Drawing, rng: np.random.Generator, *, white: float = 0.5) -
         colour = str(rng.choice([c for c in BACKGROUNDS if c not in drawing.avoid]))
     jitter = 0 if colour == "white" else int(rng.integers(-10, 11))
     fill = tuple(int(np.clip(v + jitter, 0, 255)) for v in BACKGROUNDS[colour])
-    canvas = Image.new("RGB", (size, size), fill)
+    canvas = Image.new("RGB", rgba.size, fill)
     scale = rng.uniform(0.82, 1.0)
-    small = rgba.resize((round(size * scale),) * 2, Image.Resampling.LANCZOS)
-    room = size - small.width
-    offset = (int(rng.integers(0, room + 1)), int(rng.integers(0, room + 1)))
+    width, height = (round(side * scale) for side in rgba.size)
+    small = rgba.resize((width, height), Image.Resampling.LANCZOS)
+    room = (rgba.width - width, rgba.height - height)
+    offset = (int(rng.integers(0, room[0] + 1)), int(rng.integers(0, room[1] + 1)))
     canvas.paste(small, offset, small)
     named = tuple(
         f"{caption}, {drawing.background_caption.format(background=colour)}"
@@ -105,7 +105,9 @@ def _to_pixels(picture: Image.Image) -> np.ndarray:
     return np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
-def read_folder(folder: Path, size: int, captions_file: str | None = None) -> list[Drawing]:
+def read_folder(
+    folder: Path, size: int | tuple[int, int], captions_file: str | None = None
+) -> list[Drawing]:
     """Read a folder of pictures; captions come from a JSONL or CSV file or a .txt beside each one.
 
     JSONL lines are ``{"file": "a.png", "caption": "..."}``; a CSV has the columns file, caption;
@@ -118,14 +120,12 @@ def read_folder(folder: Path, size: int, captions_file: str | None = None) -> li
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give a folder of pictures with captions")
-    table = _read_table(folder / captions_file) if captions_file else {}
-    for name in table:
-        if not (folder / name).is_file():
-            raise DataError(f"{folder / str(captions_file)}: names {name}, which is not there")
-    files = sorted({*list_pictures(folder), *(folder / name for name in table)})
+    captions = Captions(folder, captions_file)
+    files = sorted({*list_pictures(folder), *captions.files})
     if not files:
         raise DataError(f"{folder}: no pictures ({', '.join(PICTURE_SUFFIXES)}) in this folder")
-    return [_read_picture(p, size, table.get(p.relative_to(folder).as_posix(), ())) for p in files]
+    sides = (size, size) if isinstance(size, int) else size
+    return [_read_picture(path, sides, captions.of(path)) for path in files]
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -133,16 +133,47 @@ def list_pictures(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
 
 
-def _read_picture(path: Path, size: int, captions: Sequence[str]) -> Drawing:
-    text = path.with_suffix(".txt")
-    if not captions and text.is_file():
-        try:
-            lines = text.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{text}: cannot be read as UTF-8 text ({error})") from error
-        captions = [line.strip() for line in lines if line.strip()]
-    if not captions:
-        raise DataError(f"{path}: no caption; write one into {text.name} or the captions file")
+class Captions:
+    """Captions of the files of a folder: of one JSONL or CSV file, or of a .txt beside each.
+
+    Attributes:
+        files: that the captions file names.
+    """
+
+    def __init__(self, folder: Path, captions_file: str | None) -> None:
+        """Read the captions file, if there is one.
+
+        Raises:
+            DataError: it cannot be read, or names a file that is not there.
+        """
+        self._table: Mapping[Path, Sequence[str]] = {}
+        if captions_file:
+            table = _read_table(folder / captions_file)
+            for name in table:
+                if not (folder / name).is_file():
+                    raise DataError(f"{folder / captions_file}: names {name}, which is not there")
+            self._table = {folder / name: captions for name, captions in table.items()}
+        self.files = tuple(self._table)
+
+    def of(self, path: Path) -> tuple[str, ...]:
+        """Phrasings of what is in one file.
+
+        Raises:
+            DataError: there is none, or it is no UTF-8 text.
+        """
+        captions, text = self._table.get(path, ()), path.with_suffix(".txt")
+        if not captions and text.is_file():
+            try:
+                lines = text.read_text(encoding="utf-8-sig").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise DataError(f"{text}: cannot be read as UTF-8 text ({error})") from error
+            captions = [line.strip() for line in lines if line.strip()]
+        if not captions:
+            raise DataError(f"{path}: no caption; write one into {text.name} or the captions file")
+        return tuple(captions)
+
+
+def _read_picture(path: Path, sides: tuple[int, int], captions: tuple[str, ...]) -> Drawing:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -150,11 +181,11 @@ def _read_picture(path: Path, size: int, captions: Sequence[str]) -> Drawing:
                 picture = _as_rgba(ImageOps.exif_transpose(opened))
     except (*_BROKEN, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: not a readable picture ({error})") from error
-    rgba = np.array(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
+    rgba = np.array(ImageOps.fit(picture, sides, Image.Resampling.LANCZOS))
     opaque = bool((rgba[..., 3] == 255).all())
     return Drawing(
         rgba=rgba,
-        captions=tuple(captions),
+        captions=captions,
         background_caption="" if opaque else "on a {background} background",
         mirror=not any(_mentions_side(caption) for caption in captions),
     )
@@ -195,7 +226,28 @@ def _read_table(path: Path) -> dict[str, list[str]]:
     return table
 
 
-def split_held_out(drawings: Sequence[Drawing], every: int) -> tuple[list[Drawing], list[Drawing]]:
+class Chosen(Sequence[Drawing]):
+    """Some of a sequence of drawings, each made when it is asked for."""
+
+    def __init__(self, drawings: Sequence[Drawing], places: Sequence[int]) -> None:
+        self._drawings, self._places = drawings, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Drawing: ...
+    @overload
+    def __getitem__(self, place: slice) -> Chosen: ...
+    def __getitem__(self, place: int | slice) -> Drawing | Chosen:
+        if isinstance(place, slice):
+            return Chosen(self._drawings, self._places[place])
+        return self._drawings[self._places[place]]
+
+
+def split_held_out(
+    drawings: Sequence[Drawing], every: int
+) -> tuple[Sequence[Drawing], Sequence[Drawing]]:
     """Split off every n-th drawing (0: none) for measurement; returns (training, held out).
 
     Of four drawings or more at least one is held out.
@@ -203,6 +255,6 @@ def split_held_out(drawings: Sequence[Drawing], every: int) -> tuple[list[Drawin
     if 4 <= len(drawings) < every:
         every = len(drawings)
     if every == 0 or len(drawings) < every:
-        return list(drawings), []
-    held = list(drawings[every - 1 :: every])
-    return [d for i, d in enumerate(drawings) if (i + 1) % every], held
+        return drawings, []
+    kept = [place for place in range(len(drawings)) if (place + 1) % every]
+    return Chosen(drawings, kept), Chosen(drawings, range(every - 1, len(drawings), every))

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from sdcreative import Strict
 
 Channels = Annotated[int, Field(ge=8)]
+SIZE = r"^[1-9]\d{1,4}x[1-9]\d{1,4}$"
 
 
 class Schedule(Strict):
@@ -51,10 +52,54 @@ class FolderData(Strict):
     """name of the JSONL or CSV file in that folder"""
 
 
+class SpectrogramData(Strict):
+    """How sound becomes pictures; their height is the number of mel bands."""
+
+    sample_rate: Annotated[int, Field(ge=8000, le=48000)] = 22050
+    step_ms: Annotated[int, Field(ge=1)] = 20
+    """from one column to the next"""
+    window_ms: Annotated[int, Field(ge=1)] = 80
+    padded_ms: Annotated[int, Field(ge=1)] = 160
+    """the window with zeros around it"""
+    min_hz: Annotated[float, Field(ge=0)] = 0.0
+    max_hz: Annotated[float, Field(gt=0)] = 10000.0
+
+
+class RiffData(Strict):
+    """Clips of music, composed by a procedure and played by a sound font."""
+
+    source: Literal["riff"]
+    clips: Annotated[int, Field(ge=8)] = 24000
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    spectrogram: SpectrogramData = SpectrogramData()
+    soundfont: str | None = None
+    """an .sf2 or .sf3 file; FluidR3Mono_GM.sf3 in the usual places if left out"""
+    cache: str | None = None
+    """folder for the clips; the user's cache folder if left out"""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """processes that play them; as many as there are cores if left out"""
+
+
+class MusicFolderData(Strict):
+    """One's own music; captions in .txt files beside it or in one JSONL or CSV file."""
+
+    source: Literal["music_folder"]
+    folder: Annotated[str, Field(min_length=1)]
+    captions: str | None = None
+    """name of the JSONL or CSV file in that folder"""
+    every: Annotated[float, Field(gt=0)] | None = None
+    """seconds from one clip to the next; the length of a clip if left out"""
+    spectrogram: SpectrogramData = SpectrogramData()
+    cache: str | None = None
+    """folder for the clips; the user's cache folder if left out"""
+
+
 class AutoencoderStage(Strict):
     """KL autoencoder; downsampling is 2 ** (len(channels) - 1)."""
 
     schedule: Schedule
+    cut: Annotated[int, Field(ge=8)] | None = None
+    """width in pixels of the piece of a picture that a step sees; all of it if left out"""
     channels: list[Channels] = Field(default=[32, 64, 128], min_length=1)
     layers: Annotated[int, Field(ge=1)] = 1
     latent_channels: Annotated[int, Field(ge=1)] = 4
@@ -80,6 +125,9 @@ class ClipStage(Strict):
     heads: Annotated[int, Field(ge=1)] = 4
     patch: Annotated[int, Field(ge=2)] = 8
     """side in pixels of the squares that the image tower sees as one token"""
+    size: Annotated[int, Field(ge=16)] | None = None
+    """side of the square to which pictures are resized for the image tower; their shorter side if
+    left out"""
 
     @model_validator(mode="after")
     def _whole_heads(self) -> ClipStage:
@@ -119,8 +167,11 @@ class UnetStage(Strict):
 class TrainSettings(Strict):
     """One latent-diffusion model, trained from scratch or on from a checkpoint."""
 
-    data: Annotated[EmojiData | FolderData, Field(discriminator="source")]
-    size: Annotated[int, Field(ge=16, multiple_of=8)] = 64
+    data: Annotated[
+        EmojiData | FolderData | RiffData | MusicFolderData, Field(discriminator="source")
+    ]
+    size: Annotated[int, Field(ge=16, multiple_of=8)] | Annotated[str, Field(pattern=SIZE)] = 64
+    """pixels, or WIDTHxHEIGHT; of music, steps in time and mel bands"""
     hold_out_every: Annotated[int, Field(ge=0)] = 50
     """one in so many pictures is only measured on; 0: none"""
     precision: Literal["no", "fp16", "bf16"] = "no"
@@ -141,9 +192,22 @@ class TrainSettings(Strict):
     def _fits_together(self) -> TrainSettings:
         if not (self.autoencoder or self.clip or self.unet):
             raise ValueError("nothing to train; add one of autoencoder, clip, unet")
+        width, height = self.shape
+        if any(side < 16 or side % 8 for side in self.shape):
+            raise ValueError(f"size {width}x{height}: give sides of at least 16, multiples of 8")
+        if isinstance(self.data, EmojiData) and width != height:
+            raise ValueError(f"size {width}x{height}: the drawings are square; give one number")
         if self.start_from is None:
             _check_sizes(self)
         return self
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        if isinstance(self.size, int):
+            return self.size, self.size
+        width, _, height = self.size.partition("x")
+        return int(width), int(height)
 
 
 def _check_groups(stage: Any, groups: int) -> Any:
@@ -154,15 +218,22 @@ def _check_groups(stage: Any, groups: int) -> Any:
 
 
 def _check_sizes(settings: TrainSettings) -> None:
-    size = settings.size
-    if settings.clip and size % settings.clip.patch:
-        raise ValueError(f"size {size} is not divisible by clip.patch {settings.clip.patch}")
+    if settings.clip:
+        side, patch = settings.clip.size or min(settings.shape), settings.clip.patch
+        if side % patch:
+            raise ValueError(f"size {side} is not divisible by clip.patch {patch}")
     if settings.autoencoder is None:
         return
     factor = 2 ** (len(settings.autoencoder.channels) - 1)
     levels = 2 ** (len(settings.unet.channels) - 1) if settings.unet else 1
-    if size % (factor * levels):
+    cut = settings.autoencoder.cut
+    if cut is not None and (cut % factor or cut > settings.shape[0]):
         raise ValueError(
-            f"size {size} is not divisible by {factor * levels}: the autoencoder halves it "
-            f"{factor.bit_length() - 1} times, the unet {levels.bit_length() - 1} times"
+            f"autoencoder.cut {cut}: give a multiple of {factor} up to the width of the pictures, "
+            f"{settings.shape[0]}"
+        )
+    if any(side % (factor * levels) for side in settings.shape):
+        raise ValueError(
+            f"size {settings.size} is not divisible by {factor * levels}: the autoencoder halves "
+            f"it {factor.bit_length() - 1} times, the unet {levels.bit_length() - 1} times"
         )

@@ -61,16 +61,18 @@ class UnetObjective:
         self.vae = vae.to(device).eval()
         self.text_encoder = text_encoder.float().to(device)
         self.latents = _cached_latents(training, self.vae, stage.variants, device, run, report)
+        height, width = self.latents.values.shape[-2:]
+        latent_size = width if height == width else (height, width)
         torch.manual_seed(stage.schedule.seed)
         self.unet: Any = module or build_unet(
             stage.channels,
             stage.layers,
             vae.config.latent_channels,
-            self.latents.values.shape[-1],
+            latent_size,
             text_encoder.config.hidden_size,
         )
         _check_fit(self.unet.config, vae.config, text_encoder.config)
-        self.unet.register_to_config(sample_size=self.latents.values.shape[-1])
+        self.unet.register_to_config(sample_size=latent_size)
         self.modules: dict[str, nn.Module] = {"unet": self.unet}
         if stage.train_text:
             self.modules["text_encoder"] = self.text_encoder

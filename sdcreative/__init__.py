@@ -18,17 +18,22 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "find_easing": ".core.easing",
-    "Schedule": ".core.schedules",
     "parse_schedule": ".core.schedules",
+    "Schedule": ".core.schedules",
     "Arc": ".core.timeline",
     "Between": ".core.timeline",
     "Blend": ".core.timeline",
+    "Crossfade": ".core.timeline",
     "Curve": ".core.timeline",
+    "Follow": ".core.timeline",
     "Frame": ".core.timeline",
+    "Inversion": ".core.timeline",
     "Mixture": ".core.timeline",
+    "Motion": ".core.timeline",
     "Noise": ".core.timeline",
     "Retiming": ".core.timeline",
     "Shot": ".core.timeline",
+    "Sound": ".core.timeline",
     "Timeline": ".core.timeline",
     "Trunk": ".core.timeline",
     "Position": ".core.timing",
@@ -52,12 +57,26 @@ _HOMES = {
     "check_metric": ".metrics",
     "find_metric": ".metrics",
     "SettingError": ".presets.faults",
+    "read_provenance": ".provenance",
+    "job_tags": ".provenance.writing",
+    "check_schedule": ".scheduled",
+    "Ease": ".scheduled",
+    "FrameNumber": ".scheduled",
+    "frames_once": ".scheduled",
+    "read_schedule": ".scheduled",
+    "Scheduled": ".scheduled",
     "RenderSettings": ".settings",
     "Strict": ".settings",
+    "hear": ".sound.analysis",
+    "Heard": ".sound.analysis",
+    "sound_seconds": ".sound.analysis",
+    "Audio": ".sound.settings",
     "Studio": ".studio",
+    "Film": ".tools",
     "Job": ".tools",
     "JobTool": ".tools",
     "PictureTool": ".tools",
+    "Processor": ".tools",
 }
 __all__ = ["__version__", *_HOMES]
 
@@ -68,12 +87,17 @@ if TYPE_CHECKING:
         Arc,
         Between,
         Blend,
+        Crossfade,
         Curve,
+        Follow,
         Frame,
+        Inversion,
         Mixture,
+        Motion,
         Noise,
         Retiming,
         Shot,
+        Sound,
         Timeline,
         Trunk,
     )
@@ -95,9 +119,14 @@ if TYPE_CHECKING:
     from .media.writers import open_writer
     from .metrics import check_metric, find_metric
     from .presets.faults import SettingError
+    from .provenance import read_provenance
+    from .provenance.writing import job_tags
+    from .scheduled import Ease, FrameNumber, Scheduled, check_schedule, frames_once, read_schedule
     from .settings import RenderSettings, Strict
+    from .sound.analysis import Heard, hear, sound_seconds
+    from .sound.settings import Audio
     from .studio import Studio
-    from .tools import Job, JobTool, PictureTool
+    from .tools import Film, Job, JobTool, PictureTool, Processor
 
 
 def __getattr__(name: str) -> Any:

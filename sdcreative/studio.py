@@ -64,7 +64,7 @@ class Studio:
     @property
     def size(self) -> tuple[int, int]:
         """The model's own (width, height) in pixels."""
-        return self.parts.sample_size, self.parts.sample_size
+        return self.parts.sample_size
 
     def picture(
         self,

@@ -46,7 +46,7 @@ def test_every_data_file_matches_package_data(project: dict[str, Any]) -> None:
         data = {
             path
             for path in (ROOT / folder).rglob("*")
-            if path.is_file() and path.suffix not in (".py", ".pyc")
+            if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
         }
         assert data == packed
 

@@ -1,4 +1,4 @@
-"""Power cuts: a film whose process is killed twenty times is the film of one that was left alone.
+"""Power cuts and Ctrl-C: a film that was stopped however often is the film of one left alone.
 
 A child tells its parent at every point where it could be killed, and goes on when it may; the
 parent kills it at a point drawn at random. Children are forked from one process that has imported
@@ -8,12 +8,16 @@ everything, so that they start in no time.
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from sdcreative.media.writers import count_frames
 from sdcreative.runs.store import FrameStore
 
 PRESET = """
@@ -71,11 +75,81 @@ print("killed", killed)
 """
 
 
+STOPPED = """
+import os, shutil, signal, sys, threading, time
+import torch
+torch.set_num_threads(1)
+import diffusers, transformers
+import sdcreative.produce, sdcreative.renderer, sdcreative.studio
+from sdcreative.cli import main
+from sdcreative.media import sinks, writers
+from sdcreative.runs import kept, run
+
+MAIN = threading.main_thread()
+
+def waits(frame):
+    return frame and (frame.f_code.co_name == "result" or waits(frame.f_back))
+
+def press():
+    while threading.current_thread() is not MAIN and not waits(sys._current_frames()[MAIN.ident]):
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
+def pressing(owner, name, when=lambda self: True):
+    honest = getattr(owner, name)
+    def pressed(self, *args, **options):
+        if when(self):
+            press()
+        return honest(self, *args, **options)
+    setattr(owner, name, pressed)
+
+POINTS = {
+    "waiting": (writers.Writer, "finish"),       # for the pictures in work
+    "encoding": (sinks.FilmSink, "close"),       # in the writer's thread
+    "reading_back": (sinks.FilmSink, "verify"),
+    "naming": (sinks.FilmSink, "publish"),
+    "noting": (run.Run, "end"),
+    "leaving": (run.Run, "__exit__"),
+}
+
+def child(name, point):
+    log = os.open(name + ".txt", os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1); os.dup2(log, 2)
+    os.environ["SDCREATIVE_HOME"] = os.path.abspath(name)
+    if point:
+        pressing(kept.KeptFrames, "keep", lambda self: self.made == 9)
+        pressing(*POINTS[point])
+    try:
+        main(["animate", sys.argv[1], "-o", name + ".mp4"])
+    except SystemExit as done:
+        sys.stdout.flush()
+        os._exit(done.code)
+
+def film(name, point=None):
+    pid = os.fork()
+    if not pid:
+        child(name, point)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+print("whole", film("whole"), flush=True)
+for name in POINTS:
+    print(name, film(name, name), flush=True)
+    for kind in (".mp4", ".txt"):
+        if os.path.exists(name + kind):
+            shutil.copy(name + kind, "stopped_" + name + kind)
+    os.remove(name + ".txt")
+    print("resumed_" + name, film(name), flush=True)
+"""
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "SDCREATIVE_HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+
 def execute(script: list[str], home: Path) -> str:
-    environment = {**os.environ, "SDCREATIVE_HOME": str(home), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, *script],
-        env=environment,
+        env=environment(home),
         cwd=home.parent,
         capture_output=True,
         text=True,
@@ -107,3 +181,75 @@ def test_killed_twenty_times_is_as_good_as_never(tmp_path: Path) -> None:
     ]
     assert frames[0] == frames[1]
     assert (tmp_path / "killed.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.fixture
+def preset(tmp_path: Path) -> Path:
+    path = tmp_path / "film.yaml"
+    path.write_text(PRESET, encoding="utf-8")
+    return path
+
+
+def resumed(said: str, home: Path) -> str:
+    """Goes on as the command that was printed says."""
+    found = re.search(r"^go on with: sdcreative (runs resume \S+)$", said, re.MULTILINE)
+    assert found, said
+    return execute(["-m", "sdcreative", *found[1].split()], home)
+
+
+def sound_frames(home: Path) -> int:
+    """How many frames are kept; every one of them is sound."""
+    store = FrameStore(home / "frames")
+    keys = list(store)
+    assert all(store.read(key) is not None for key in keys)
+    return len(keys)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_ctrl_c_ends_with_a_film_of_what_is_there(tmp_path: Path, preset: Path) -> None:
+    execute(["-m", "sdcreative", "animate", str(preset), "-o", "whole.mp4"], tmp_path / "whole")
+    home = tmp_path / "home"
+    frames = FrameStore(home / "frames")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sdcreative", "animate", str(preset), "-o", "film.mp4"],
+        env=environment(home),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and sum(1 for _ in frames) < 8:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    said, complaint = process.communicate(timeout=300)
+    assert (process.returncode, complaint.strip()) == (130, "error: stopped by Ctrl-C")
+    found = re.search(r"^stopped: (\d+) of 36 frames are kept in film.mp4$", said, re.MULTILINE)
+    assert found, said
+    assert 0 < int(found[1]) == count_frames(tmp_path / "film.mp4") <= sound_frames(home) < 36
+    assert list(tmp_path.glob(".*.part")) == []
+
+    assert "of 36 frames are there already" in resumed(said, home)
+    assert (tmp_path / "film.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_ctrl_c_again_breaks_nothing_wherever_it_comes(tmp_path: Path, preset: Path) -> None:
+    said = execute(["-c", STOPPED, str(preset)], tmp_path / "unused")
+    ends = dict(line.split() for line in said.splitlines())
+    points = {"waiting", "encoding", "reading_back", "naming", "noting", "leaving"}
+    assert ends.pop("whole") == "0"
+    assert ends == dict.fromkeys(points, "130") | {f"resumed_{point}": "0" for point in points}
+    for point in points:
+        said = (tmp_path / f"stopped_{point}.txt").read_text("utf-8")
+        assert said.endswith("error: stopped by Ctrl-C\n")
+        assert "Traceback" not in said
+        film = tmp_path / f"stopped_{point}.mp4"
+        assert film.exists() == (point != "waiting")
+        if film.exists():
+            assert 0 < count_frames(film) < 36
+        said = (tmp_path / f"{point}.txt").read_text("utf-8")
+        found = re.search(r"^(\d+) of 36 frames are there already$", said, re.MULTILINE)
+        assert found, said
+        assert 9 <= int(found[1]) < 36 == sound_frames(tmp_path / point)
+        assert (tmp_path / f"{point}.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert list(tmp_path.glob(".*.part")) == []

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from sdcreative import Blend, Job, Noise, Shot, Studio, Timeline, open_writer
+from sdcreative import Blend, Job, Noise, Shot, Studio, Timeline, job_tags, open_writer
 
 from .order import shortened, smooth_order, steps
 from .settings import ScoutSettings
@@ -28,26 +28,32 @@ def scout(settings: ScoutSettings, job: Job) -> None:
         RenderError: a picture came out as NaN.
         OutputError: the sheet exists, or cannot be written.
     """
-    seeds = _seeds(settings, job)
+    if settings.seed == -1 and settings.seeds is None:
+        settings = settings.model_copy(update={"seed": random.SystemRandom().randrange(2**32)})
+        job.report(f"seed {settings.seed}")
+    seeds = settings.seeds or [(settings.seed + i) % 2**32 for i in range(settings.first)]
     keep = min(settings.show, len(seeds))
     output = os.path.expanduser(settings.output)
     studio = Studio.load(
         settings.model, device=settings.device, dtype=settings.dtype, offline=settings.offline
     )
     size = studio.check_size(settings.size)
+    film = timeline(settings, seeds)
     writer = open_writer(
         output,
         1.0,
         sheet_size(size, keep, settings.columns),
         overwrite=job.overwrite or job.dry_run,
         length=1,
+        # No tag `parameters`: which picture comes first is not known before all are made.
+        metadata=job_tags("scout", settings, film, size) if job.metadata else None,
     )
     if job.dry_run:
         writer.abort()
         job.report(f"{len(seeds)} pictures in {settings.steps} steps; {keep} of them to {output}")
         return
     with writer:
-        pictures = list(studio.render(timeline(settings, seeds), batch_size=settings.batch_size))
+        pictures = list(studio.render(film, batch_size=settings.batch_size))
         distances = visual_distances(pictures)
         everyone = smooth_order(distances, settings.loop)
         order = shortened(everyone, distances, settings.loop, keep)
@@ -107,13 +113,3 @@ def visual_distances(pictures: Sequence[Image.Image]) -> list[list[float]]:
     differences = rows[:, None] - rows[None]
     distances: list[list[float]] = np.sqrt((differences**2).mean(axis=2)).tolist()
     return distances
-
-
-def _seeds(settings: ScoutSettings, job: Job) -> list[int]:
-    if settings.seeds is not None:
-        return settings.seeds
-    start = settings.seed
-    if start == -1:
-        start = random.SystemRandom().randrange(2**32)
-        job.report(f"seed {start}")
-    return [(start + i) % 2**32 for i in range(settings.first)]

@@ -6,9 +6,9 @@ import math
 from itertools import count, islice
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from sdcreative import RenderSettings, SettingError, UsageError, find_easing
+from sdcreative import Audio, RenderSettings, SettingError, UsageError, check_metric, find_easing
 
 MAX_FRAMES = 1_000_000
 SEEDS = {"list": 2, "circle": 2, "around": 3, "random": 3}
@@ -23,7 +23,8 @@ class SeedWalkSettings(RenderSettings):
     """A film of one prompt, or of several in turn, whose noise walks among seeds.
 
     It is as long as ``frames`` or ``seconds`` say, or else as the way from seed to seed takes at
-    ``frames_per_seed`` or ``seconds_per_seed``. A random walk may have both.
+    ``frames_per_seed`` or ``seconds_per_seed``, or else as its sound. A random walk may have a
+    length and a pace.
     """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -53,7 +54,15 @@ class SeedWalkSettings(RenderSettings):
     fps: Annotated[float, Field(ge=0.01, le=1000)] = 12.0
     """frames per second"""
     ease: str = "linear"
-    """speed from seed to seed, or round the circle: linear, in, out, in-out, hold"""
+    """speed from seed to seed, or over the whole of another walk: linear, in, out, in-out, hold"""
+    timing: Literal["even", "perceptual"] = "even"
+    """perceptual measures the walk first, and takes steps that look equally large"""
+    metric: str = "latent"
+    """perceptual: the distance between two pictures"""
+    probes: Annotated[int, Field(ge=3, le=1000)] = 33
+    """perceptual: pictures measured from seed to seed, or over the whole of another walk"""
+    audio: Audio | None = None
+    """a sound file that is heard, and that moves the film; as long as it if nothing else says"""
     loop: bool = False
     """come back to the first seed; circle and around always do"""
     ping_pong: bool = False
@@ -66,11 +75,11 @@ class SeedWalkSettings(RenderSettings):
             raise ValueError("one prompt; write two or more with '|' between, as in 'bear | apple'")
         return value
 
-    @field_validator("ease")
+    @field_validator("ease", "metric")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _known(cls, name: str, info: ValidationInfo) -> str:
         try:
-            find_easing(name)
+            check_metric(name) if info.field_name == "metric" else find_easing(name)
         except UsageError as error:
             raise ValueError(str(error)) from error
         return name
@@ -89,12 +98,13 @@ class SeedWalkSettings(RenderSettings):
         for key, walk in (("smooth", "list"), ("radius", "around")):
             if key in self.model_fields_set and self.walk != walk:
                 raise SettingError(f"is for 'walk: {walk}', not '{self.walk}'", key)
-        if self.walk == "random" and self.ease != "linear":
-            raise SettingError("a random walk keeps its speed; leave it out", "ease")
         if self.closed and self.ping_pong:
             raise SettingError("this walk comes back by itself; leave it out", "ping_pong")
+        if self.audio is not None and self.ping_pong:
+            raise SettingError("the way back would not follow the sound; leave it out", "ping_pong")
         self._check_seeds(self.seeds or [])
-        self.times()
+        if not self.by_ear:
+            self.times()
         return self
 
     def _check_seeds(self, seeds: list[int]) -> None:
@@ -136,8 +146,19 @@ class SeedWalkSettings(RenderSettings):
         seconds = 2.0 if self.seconds_per_seed is None else self.seconds_per_seed
         return self.frames_per_seed or seconds * self.fps
 
-    def times(self) -> list[int]:
+    @property
+    def by_ear(self) -> bool:
+        """Whether the film is as long as its sound."""
+        lengths = [self.frames, self.seconds]
+        if self.walk != "random":
+            lengths += [self.frames_per_seed, self.seconds_per_seed]
+        return self.audio is not None and lengths == [None] * len(lengths)
+
+    def times(self, sounding: float | None = None) -> list[int]:
         """The frames at which a list walk is on its seeds; of another walk its start and its end.
+
+        Args:
+            sounding: seconds that the sound lasts, for a film that is as long.
 
         Raises:
             SettingError: too many frames, or fewer than seeds.
@@ -147,11 +168,12 @@ class SeedWalkSettings(RenderSettings):
         length = quarters * self.frames_to_next
         pace = "frames_per_seed" if self.frames_per_seed is not None else "seconds_per_seed"
         key = pace
-        if self.frames is not None or self.seconds is not None:
-            key = "seconds" if self.frames is None else "frames"
+        seconds = sounding if self.by_ear else self.seconds
+        if self.frames is not None or seconds is not None:
+            key = "audio" if self.by_ear else "seconds" if self.frames is None else "frames"
             if getattr(self, pace) is not None and self.walk != "random":
                 raise SettingError(f"the film is as long as '{key}' says; leave this out", pace)
-            frames = self.frames or max(3.0, (self.seconds or 0.0) * self.fps)
+            frames = self.frames or max(3.0, (seconds or 0.0) * self.fps)
             length = frames if self.closed else frames - 1
         if length > MAX_FRAMES:
             raise SettingError(f"a film of over {MAX_FRAMES:,} frames; shorten it", key)

@@ -20,6 +20,8 @@ from .presets import presets_group
 from .provenance import diff_command, from_command
 from .runs import runs_group
 from .smoothness import smoothness_command
+from .spectrogram import spectrogram_group
+from .storyboard import storyboard_command
 from .tools import run_command, tool_command
 
 INTERRUPTED = 130
@@ -87,7 +89,9 @@ def build_cli(host: Host) -> click.Group:
         batch_command(host),
         from_command(host),
         diff_command(host),
-        smoothness_command(),
+        smoothness_command(host),
+        storyboard_command(host),
+        spectrogram_group(),
     ):
         group.add_command(command)
     return group
@@ -113,6 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         context = error.ctx if isinstance(error, click.UsageError) else None
         where = f" (see '{context.command_path} --help')" if context else ""
         code = _complain(error.format_message() + where, error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        code = _complain("stopped by Ctrl-C", INTERRUPTED)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - a fault of ours or of a plugin, said in one line
@@ -122,8 +128,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _complain(
             f"unexpected {type(error).__name__}: {reason}; 'sdcreative --debug ...' shows where", 1
         )
-    except (KeyboardInterrupt, click.Abort):
-        code = _complain("stopped by Ctrl-C", INTERRUPTED)
     sys.exit(code)
 
 

@@ -111,7 +111,7 @@ def _prepare(host: Host, source: str, folder: str | None, flags: Mapping[str, An
             settings = validate(preset, tool.settings)
         entry.run = tool, preset
         if isinstance(tool, PictureTool):
-            entry.frames = len(tool.timeline(settings))
+            entry.frames = len(tool.plan(settings))
     except SdcreativeError as error:
         entry.error = str(error)
     except Exception as error:  # noqa: BLE001 - a plugin's fault must not end the queue

@@ -27,13 +27,16 @@ def from_command(host: Host) -> click.Command:
     def from_(file: Path, output: str | None, overwrite: bool) -> None:
         """Turn a finished picture, film or sound back into a preset that renders it again."""
         from ..media.output import write_text
-        from ..provenance import preset_text, read_provenance
+        from ..provenance import another_output, preset_text, read_provenance
 
         if output is not None and Path(output).suffix.lower() not in (".yaml", ".yml"):
             raise UsageError(f"-o {output}: a preset ends in .yaml")
         provenance = read_provenance(file)
         tool = _tool(host, provenance, file)
-        text = preset_text(provenance, tool.name, tool.settings, file)
+        again = None
+        if "output" in tool.settings.model_fields:
+            again = another_output(file, getattr(tool, "suffix", None))
+        text = preset_text(provenance, tool.name, tool.settings, file, again)
         if output is None:
             click.echo(text, nl=False)
         else:

@@ -58,8 +58,8 @@ def runs_group(host: Host) -> click.Group:
 
         found = find_run(run)
         changes["output"] = os.path.abspath(output) if output else found.output
-        tool, settings = _settings_of(host, found, changes)
-        with _inside(found.folder):
+        tool, settings = settings_of(host, found, changes)
+        with inside(found.folder):
             produce(
                 tool,
                 settings,
@@ -82,8 +82,8 @@ def runs_group(host: Host) -> click.Group:
         from ..runs.run import find_run
 
         found = find_run(run)
-        tool, settings = _settings_of(host, found, {"device": device})
-        with _inside(found.folder):
+        tool, settings = settings_of(host, found, {"device": device})
+        with inside(found.folder):
             return _verify(found, tool, settings, frames, seed, as_json)
 
     @runs.command(
@@ -117,7 +117,7 @@ def runs_group(host: Host) -> click.Group:
 
 
 @contextmanager
-def _inside(folder: str) -> Iterator[None]:
+def inside(folder: str) -> Iterator[None]:
     """Paths in a run's settings are meant from where it was begun."""
     before = os.getcwd()
     if os.path.isdir(folder):
@@ -188,7 +188,7 @@ def _show(run: Manifest, as_json: bool) -> None:
         click.echo(log.read_text("utf-8"), nl=False)
 
 
-def _settings_of(
+def settings_of(
     host: Host, run: Manifest, changes: dict[str, Any]
 ) -> tuple[PictureTool, RenderSettings]:
     """The tool of a run, and its settings with changes."""
@@ -234,7 +234,7 @@ def _verify(
     keys = run_keys(run)
     if not keys:
         raise DataError(f"run {run.id}: has no frames; resume it first")
-    timeline = tool.timeline(settings)
+    timeline = tool.plan(settings)
     if (retiming := timeline.retiming) is not None:
         arcs = run_arcs(run, retiming.segments)
         if not arcs:

@@ -183,7 +183,9 @@ def execute(
             studios=studios,
         )
     else:
-        tool.run(validate(preset, tool.settings), Job(overwrite, dry_run, click.echo))
+        tool.run(
+            validate(preset, tool.settings), Job(overwrite, dry_run, click.echo, flags["metadata"])
+        )
 
 
 def is_preset(text: str) -> bool:

@@ -32,7 +32,7 @@ def build_unet(
     channels: Sequence[int],
     layers: int,
     latent_channels: int,
-    latent_size: int,
+    latent_size: int | tuple[int, int],
     text_width: int,
 ) -> Any:
     """A conditional U-Net; the first level has no attention, all others attend to the text."""

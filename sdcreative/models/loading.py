@@ -29,7 +29,7 @@ class Parts:
         prediction_type: what the U-Net says: epsilon, v_prediction or sample.
         latent_channels: channels of the latents.
         downsampling: pixels per latent along a side.
-        sample_size: the model's own width and height in pixels.
+        sample_size: the model's own (width, height) in pixels.
         context: tokens of one chunk of a prompt, with its two ends.
         device, dtype: where the U-Net computes, and how precisely.
     """
@@ -42,7 +42,7 @@ class Parts:
     prediction_type: str
     latent_channels: int
     downsampling: int
-    sample_size: int
+    sample_size: tuple[int, int]
     context: int
     device: torch.device
     dtype: torch.dtype
@@ -96,7 +96,7 @@ def load_parts(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Par
     tokenizer = _load_tokenizer(folder / "tokenizer", text_encoder.config.vocab_size)
     for part, module in empty.items():
         _fill(part, module, find_weights(folder, part), device, dtype)
-    side, downsampling = native_size(folder)
+    own, downsampling = native_size(folder)
     return Parts(
         vae=vae,
         unet=unet,
@@ -106,7 +106,7 @@ def load_parts(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Par
         prediction_type=prediction,
         latent_channels=vae.config.latent_channels,
         downsampling=downsampling,
-        sample_size=side,
+        sample_size=own,
         context=min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings),
         device=device,
         dtype=dtype,

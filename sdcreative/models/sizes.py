@@ -8,8 +8,10 @@ from ..errors import ModelError, UsageError
 from .checks import read_json
 
 
-def native_size(folder: Path) -> tuple[int, int]:
-    """(side, step): the model's own side in pixels, and what sides have to be multiples of.
+def native_size(folder: Path) -> tuple[tuple[int, int], int]:
+    """The model's own (width, height) in pixels, and what both have to be multiples of.
+
+    A U-Net's ``sample_size`` is a side of its latents, or [height, width] of them.
 
     Raises:
         ModelError: no configuration, or none of a latent-diffusion model.
@@ -18,19 +20,21 @@ def native_size(folder: Path) -> tuple[int, int]:
     vae = read_json(folder / "vae" / "config.json", "vae")
     try:
         step = 2 ** (len(vae["block_out_channels"]) - 1)
-        return int(unet.get("sample_size") or 64) * step, step
+        latents = unet.get("sample_size") or 64
+        height, width = latents if isinstance(latents, list) else (latents, latents)
+        return (int(width) * step, int(height) * step), step
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: config.json of unet and vae do not give a size") from error
 
 
-def fit_size(size: tuple[int, int] | None, side: int, step: int) -> tuple[int, int]:
-    """The size itself, or the model's own square for None.
+def fit_size(size: tuple[int, int] | None, own: tuple[int, int], step: int) -> tuple[int, int]:
+    """The size itself, or the model's own for None.
 
     Raises:
         UsageError: a side that is no multiple of the step; the nearest is named.
     """
     if size is None:
-        return side, side
+        return own
     if any(length % step or length < 2 * step for length in size):
         near = [max(2, round(length / step)) * step for length in size]
         raise UsageError(

@@ -113,7 +113,7 @@ def _tiles(parts: Parts, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    side = max(TILE_SIDE, parts.sample_size)
+    side = max(TILE_SIDE, *parts.sample_size)
     before = vae.tile_sample_min_size, vae.tile_latent_min_size
     vae.tile_sample_min_size, vae.tile_latent_min_size = side, side // parts.downsampling
     vae.enable_tiling()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +41,11 @@ def resolve(provenance: Provenance, settings_class: type[BaseModel], source: Pat
 
 
 def preset_text(
-    provenance: Provenance, tool_name: str, settings_class: type[BaseModel], source: Path
+    provenance: Provenance,
+    tool_name: str,
+    settings_class: type[BaseModel],
+    source: Path,
+    output: str | None = None,
 ) -> str:
     """A preset that renders the same again: the settings that are not the defaults, and the seed.
 
@@ -48,6 +53,7 @@ def preset_text(
         tool_name: for the preset's ``plugin:``.
         settings_class: of that tool.
         source: the file that the record is from.
+        output: for the preset's ``output:``; none if None.
 
     Raises:
         PresetError: the settings are not valid, or not such as a preset can hold.
@@ -56,15 +62,35 @@ def preset_text(
 
     settings = resolve(provenance, settings_class, source)
     data = {"plugin": tool_name, **_chosen(settings)}
+    expected = settings.model_dump()
+    if output is not None:
+        data["output"] = expected["output"] = output
     body: str = yaml.dump(data, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=96)
     text = "".join(f"# {line}\n" for line in _comments(provenance, source)) + body
     read = parse(text, printable(str(source))).data
     again = dict(read) if isinstance(read, dict) else {}
     again.pop("plugin", None)
     same = validate(Preset(tool_name, again, source), settings_class)
-    if same.model_dump() != settings.model_dump():
+    if same.model_dump() != expected:
         raise DataError(f"{source}: the settings of {tool_name!r} do not survive being a preset")
     return text
+
+
+def another_output(source: Path, suffix: str | None) -> str | None:
+    """A name beside that of a finished file, for one of the same format.
+
+    Args:
+        source: the file, or a folder of frames.
+        suffix: what the tool's output ends in where no name is given; None if it says so itself.
+
+    Returns:
+        None where that is the same ending anyway: the output is then named after the preset.
+    """
+    ending = "/" if source.is_dir() else source.suffix
+    if ending.lower() == suffix:
+        return None
+    stem = source.resolve().name if source.is_dir() else source.stem
+    return re.sub(r"[^\w .+-]", "_", f"{stem}_again") + ending
 
 
 def _comments(provenance: Provenance, source: Path) -> list[str]:

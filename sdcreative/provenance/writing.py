@@ -6,6 +6,9 @@ from pathlib import PurePath
 
 from .. import __version__
 from ..core.timeline import Noise, Shot, Timeline
+from ..models.digests import model_digest
+from ..models.sources import fetch, resolve
+from ..runs.home import models_file
 from ..settings import RenderSettings
 from .parameters import Parameters, format_parameters
 from .record import HASH_SHOWN, TAG, describe_run
@@ -40,6 +43,25 @@ def tags(
             text = _parameters(settings, timeline, shot, size, model_digest)
             found["parameters"] = text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     return found
+
+
+def job_tags(
+    tool_name: str, settings: RenderSettings, timeline: Timeline, size: tuple[int, int]
+) -> dict[str, str]:
+    """``tags`` for a job that opens a writer by itself; the model's digest is looked up.
+
+    Args:
+        tool_name: which tool.
+        settings: its settings, the seed drawn.
+        timeline: what it renders; ``columns`` None if the file shows something else.
+        size: (width, height) of one picture in pixels.
+
+    Raises:
+        OutputError: settings of a plugin that have no form in JSON.
+        ModelError: the model cannot be found or read.
+    """
+    folder = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
+    return tags(tool_name, settings, timeline, size, model_digest(folder, models_file()))
 
 
 def _parameters(

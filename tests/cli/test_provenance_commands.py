@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from sdcreative import Studio
 from sdcreative.cli.provenance import diff_command, from_command
+from sdcreative.cli.tools import run_command
 from sdcreative.errors import DataError, OutputError, PresetError, UsageError
 from sdcreative.host import Host
 from sdcreative.media.writers import open_writer
@@ -50,14 +52,44 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 BEAR = "plugin: image\nprompt: ein Bär, 熊\nseed: 3\nguidance_scale: 4\n"
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.mp4", "a.mkv"])
-def test_from_prints_a_preset(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("a.png", ""),
+        ("A.PNG", ""),
+        ("a.gif", "output: a_again.gif\n"),
+        ("a.mp4", "output: a_again.mp4\n"),
+        ("~a b'&.1.mkv", "output: _a b__.1_again.mkv\n"),
+        ("frames/", "output: frames_again/\n"),
+    ],
+)
+def test_from_prints_a_preset(folder: Path, name: str, output: str) -> None:
     finished(folder, name, BEAR)
+    name = name.rstrip("/")
     assert sdcreative("from", name).stdout == (
         f"# The settings in {name}, made by sdcreative 0.1.0.\n"
         "# The model had the weights 0123456789.\n"
-        "plugin: image\nseed: 3\nguidance_scale: 4.0\nprompt: ein Bär, 熊\n"
+        f"plugin: image\nseed: 3\nguidance_scale: 4.0\nprompt: ein Bär, 熊\n{output}"
     )
+
+
+def test_a_gif_is_a_gif_again_and_the_first_one_stays(
+    folder: Path, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Studio, "load", lambda *args, **kwargs: studio)
+    film = "plugin: animate\nprompts: a bear | an apple\nframes: 3\nsteps: 2\ndevice: cpu\n"
+    (folder / "film.yaml").write_text(film + "output: film.gif\n", encoding="utf-8")
+    run = run_command(HOST)
+    assert CliRunner().invoke(run, ["film.yaml"]).exit_code == 0
+    first = (folder / "film.gif").read_bytes()
+    sdcreative("from", "film.gif", "-o", "again.yaml")
+    assert CliRunner().invoke(run, ["again.yaml"]).exit_code == 0
+    assert (folder / "film_again.gif").read_bytes() == first
+    with pytest.raises(OutputError, match=r"film_again\.gif exists; pass --overwrite"):
+        CliRunner().invoke(run, ["again.yaml"], catch_exceptions=False)
+    (folder / "film.yaml").write_text(film, encoding="utf-8")
+    assert CliRunner().invoke(run, ["film.yaml"]).exit_code == 0
+    assert "output" not in sdcreative("from", "film.mp4").stdout
 
 
 def test_from_writes_a_preset_that_is_the_same_and_never_replaces_one(folder: Path) -> None:
@@ -84,7 +116,7 @@ def test_from_says_what_is_not_taken_over(folder: Path) -> None:
         "# Not taken over: Clip skip: 2\n"
         "# Not taken over: malicious: \\x1b[2J\n"
         "# Not taken over: Sampler: Restart\n"
-        "plugin: image\nsteps: 9\nseed: 4\nprompt: a bear\n"
+        "plugin: image\nsteps: 9\nseed: 4\nprompt: a bear\noutput: a_again.gif\n"
     )
     assert done.stderr.splitlines()[0] == "not taken over: Clip skip: 2"
     assert "\x1b" not in done.stderr

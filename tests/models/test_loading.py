@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sdcreative import Studio
 from sdcreative.errors import ModelError
 from sdcreative.models.loading import Parts, load_parts
 
@@ -41,7 +43,7 @@ def test_a_good_checkpoint(tiny_checkpoint: Path) -> None:
     from transformers import CLIPTextModel
 
     parts = load(tiny_checkpoint)
-    assert (parts.latent_channels, parts.downsampling, parts.sample_size) == (4, 4, 32)
+    assert (parts.latent_channels, parts.downsampling, parts.sample_size) == (4, 4, (32, 32))
     assert (parts.prediction_type, parts.context, len(parts.tokenizer)) == ("epsilon", 16, 517)
     assert parts.scheduler_config["beta_schedule"] == "scaled_linear"
     for module, cls, name in (
@@ -300,3 +302,14 @@ def test_every_fault_has_its_own_line(
 def test_loading_says_nothing(tiny_checkpoint: Path, capfd: pytest.CaptureFixture[str]) -> None:
     load(tiny_checkpoint)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_may_be_wider_than_high(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "wide"
+    shutil.copytree(tiny_checkpoint, folder)
+    config = folder / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "sample_size": [8, 12]}))
+    studio = Studio.load(str(folder), device="cpu")
+    assert studio.size == (48, 32)
+    assert studio.picture("a bear", steps=2).size == (48, 32)
+    assert studio.picture("a bear", steps=2, size=(32, 40)).size == (32, 40)

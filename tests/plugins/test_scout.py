@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from sdcreative import Job, OutputError, PresetError, Studio
+from sdcreative.media.metadata import read_tags
 from sdcreative.presets import load_preset, validate
+from sdcreative.provenance import preset_text, read_provenance
 from sdcreative_plugins.scout import sdcreative_tools
 from sdcreative_plugins.scout.job import visual_distances
 from sdcreative_plugins.scout.order import shortened, smooth_order, steps
@@ -142,9 +144,10 @@ def scout(studio: Studio, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> li
     monkeypatch.setattr(Studio, "load", lambda *args, **kwargs: studio)
     given = {"prompt": "a bear", "first": 5, "show": 3, "steps": 2, "device": "cpu"}
     overwrite, dry_run = (changes.pop(key, False) for key in ("overwrite", "dry_run"))
+    metadata = changes.pop("metadata", True)
     lines: list[str] = []
     [tool] = sdcreative_tools()
-    tool.run(ScoutSettings(**(given | changes)), Job(overwrite, dry_run, lines.append))
+    tool.run(ScoutSettings(**(given | changes)), Job(overwrite, dry_run, lines.append, metadata))
     return lines
 
 
@@ -192,6 +195,29 @@ def test_seeds_and_more_than_there_are(studio: Studio, monkeypatch: pytest.Monke
     assert lines[0] == "seeds: [8, 3]"
     lines = scout(studio, monkeypatch, seed=-1, output="drawn.png")
     assert re.fullmatch(r"seed \d+", lines[0])
+
+
+def test_the_sheet_becomes_a_preset_of_the_same_sheet(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = scout(studio, monkeypatch, seed=-1, negative_prompt="blue")
+    assert list(read_tags("scout.png")) == ["sdcreative"]
+    provenance = read_provenance("scout.png")
+    assert lines[0] == f"seed {provenance.seed}"
+    assert re.fullmatch(r"[0-9a-f]{16}", provenance.digest or "")
+    text = preset_text(provenance, "scout", ScoutSettings, Path("scout.png"), "again.png")
+    Path("again.yaml").write_text(text, encoding="utf-8")
+    again = validate(load_preset("again.yaml"), ScoutSettings)
+    changes = again.model_dump(exclude={"device"})
+    assert lines[1:3] == scout(studio, monkeypatch, **changes)[:2]
+    assert Path("again.png").read_bytes() == Path("scout.png").read_bytes()
+
+
+def test_without_metadata_the_sheet_says_nothing(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scout(studio, monkeypatch, metadata=False)
+    assert read_tags("scout.png") == {}
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import soundfile
 
-from sdcreative import Blend, Mixture, Noise, PresetError, Shot, Studio
+from sdcreative import (
+    Blend,
+    DataError,
+    Mixture,
+    Noise,
+    PresetError,
+    SettingError,
+    Shot,
+    Sound,
+    Studio,
+    find_metric,
+)
+from sdcreative.core.retiming import ArcLength, measure_steps
 from sdcreative.media.writers import count_frames
 from sdcreative.presets import bundled_presets, load_preset, schema, validate
 from sdcreative.produce import produce
+from sdcreative.retiming import retime
 from sdcreative_plugins.seed_walk import sdcreative_tools
 from sdcreative_plugins.seed_walk.settings import SeedWalkSettings
 from sdcreative_plugins.seed_walk.timeline import timeline
@@ -211,6 +226,10 @@ def test_prompts_travel_over_the_whole_film(prompts: Any) -> None:
             "prompt: a\nseeds: [1, 2]\nloop: true\nping_pong: true",
             "5:12: ping_pong: this walk comes back by itself; leave it out",
         ),
+        (
+            "prompt: a\nseeds: [1, 2]\nping_pong: true\naudio: {file: a.wav}",
+            "4:12: ping_pong: the way back would not follow the sound; leave it out",
+        ),
         ("prompt: a\nwalk: circle\nping_pong: true", "4:12: ping_pong: this walk comes back"),
         (
             "prompt: a\nwalk: circle\nseeds: [1, 2, 3]",
@@ -223,9 +242,10 @@ def test_prompts_travel_over_the_whole_film(prompts: Any) -> None:
         ("prompt: a\nseeds: [1, 2]\nradius: 0.2", "4:9: radius: is for 'walk: around', not 'list'"),
         ("prompt: a\nwalk: around\nradius: 2", "4:9: radius: 2 is too large; at most 1.5708"),
         (
-            "prompt: a\nwalk: random\nease: in",
-            "4:7: ease: a random walk keeps its speed; leave it out",
+            "prompt: a\nseeds: [1, 2]\ntiming: perceptual\nmetric: latnt",
+            "5:9: metric: no metric is called 'latnt'",
         ),
+        ("prompt: a\nseeds: [1, 2]\nprobes: 2", "4:9: probes: 2 is too small; at least 3"),
         ("prompt: a\nseeds: [1, 2]\ncoherence: 0.5", "4:1: unknown key 'coherence'"),
     ],
 )
@@ -233,6 +253,127 @@ def test_faults(text: str, message: str) -> None:
     with pytest.raises(PresetError) as error:
         load(text)
     assert str(error.value).startswith(f"walk.yaml:{message}")
+
+
+def turns(noises: list[Noise | Mixture], closed: bool = False) -> list[float]:
+    return [angle(a, b) for a, b in pairwise([*noises, noises[0]] if closed else noises)]
+
+
+def test_an_eased_random_walk_goes_the_same_way_at_another_speed() -> None:
+    walk = settings(walk="random", frames_per_seed=20, frames=41)
+    even, eased = (
+        [s.noise for s in shots(each)] for each in (walk, walk.model_copy(update={"ease": "in"}))
+    )
+    assert (eased[0], eased[-1]) == (even[0], even[-1])
+    found = turns(eased)
+    assert 4 * found[0] < found[20] < found[-1] / 1.3
+    assert sum(found) == pytest.approx(sum(turns(even)), rel=0.02)
+    assert min(angle(eased[20], noise) for noise in even) < max(turns(even)) / 2
+
+
+def test_prompts_travel_with_the_noise() -> None:
+    walk = settings(prompt=None, prompts="a | b", seeds=[4, 9], frames=5, ease="in", smooth=False)
+    for shot in shots(walk):
+        t = shot.prompt.t if shot.prompt.end else float(shot.prompt.start == "b")
+        assert angle(Noise(4), shot.noise) == pytest.approx(t * math.pi / 2)
+
+
+class Half(NamedTuple):
+    """An arc whose first half is passed in no time."""
+
+    length: float
+
+    def at(self, share: float) -> float:
+        return 0.0 if share == 0 else (1 + share) / 2
+
+
+@pytest.mark.parametrize("walk", ["list", "circle", "around", "random"])
+@pytest.mark.parametrize("loop", [False, True])
+def test_frames_lie_at_equal_shares_of_the_arcs(walk: str, loop: bool) -> None:
+    seeds = [4, 9] if walk == "circle" else [4, 9, 2]
+    walk_settings = settings(walk=walk, seeds=seeds, frames=13, loop=loop, timing="perceptual")
+    frames = 12 if walk_settings.closed else 13
+    film = timeline(walk_settings.model_copy(update={"frames": frames}))
+    retiming = film.retiming
+    assert retiming is not None
+    legs = {("list", False): 2, ("list", True): 3}.get((walk, loop), 1)
+    assert (retiming.segments, retiming.metric, retiming.probes) == (legs, "latent", 33)
+    placed = retiming.timeline([Half(1.0)] * legs)
+    assert (placed.length, placed.retiming, placed.closed) == (frames, None, film.closed)
+    for i, frame in enumerate(placed):
+        assert isinstance(frame, Shot)
+        leg, rest = divmod(i * legs, 12)
+        at = (leg - 1, 1.0) if leg == legs else (leg, Half(1.0).at(rest / 12))
+        assert angle(frame.noise, retiming.shot(*at).noise) < 1e-6
+    ends = [retiming.shot(0, 0), retiming.shot(legs - 1, 1)]
+    assert (ends[0].noise == ends[1].noise) == film.closed
+    assert ends[0] == next(iter(film))
+
+
+def test_legs_last_as_long_as_much_changes_on_them() -> None:
+    film = timeline(settings(frames=13, timing="perceptual", smooth=False))
+    retiming = film.retiming
+    assert retiming is not None
+    for lengths, frame in (((1.0, 9.0), 2), ((1.0, 1.0), 6), ((0.0, 1.0), 1), ((0.0, 0.0), 6)):
+        arcs = [ArcLength((0.0, 1.0), (length,)) for length in lengths]
+        noises = [f.noise for f in retiming.timeline(arcs) if isinstance(f, Shot)]
+        assert [noises[i] for i in (0, frame, 12)] == [Noise(4), Noise(9), Noise(2)]
+
+
+def test_a_walk_at_equal_visual_steps_is_more_even(studio: Studio) -> None:
+    walk = settings(seeds=[4, 9], frames=9, steps=4, timing="perceptual", probes=17)
+    film = timeline(walk)
+    placed, _ = retime(studio, film)
+    metric = find_metric("latent", studio)
+    even, equal = (
+        measure_steps(metric(list(studio.render(each)))).ratio
+        for each in (replace(film, retiming=None), placed)
+    )
+    assert equal < 1.1 < 1.2 < even
+
+
+@pytest.fixture
+def clicks() -> str:
+    """Two seconds of quiet, with a click at 0.5, at 1 and at 1.5."""
+    samples = np.zeros(2 * 22050)
+    for second in (0.5, 1.0, 1.5):
+        begin = round(second * 22050)
+        fading = np.exp(-np.arange(1500) / 200)
+        samples[begin : begin + 1500] = np.random.default_rng(3).normal(size=1500) * fading / 4
+    soundfile.write("clicks.wav", samples, 22050)
+    return "clicks.wav"
+
+
+@pytest.mark.parametrize("walk", ["circle", "around", "random"])
+def test_a_film_moves_when_its_sound_does(clicks: str, walk: str) -> None:
+    seeds = [4, 9] if walk == "circle" else [4, 9, 2]
+    audio = {"file": clicks, "pull": 0.8, "fade_in": 0.25}
+    film = timeline(settings(walk=walk, seeds=seeds, fps=20, audio=audio))
+    assert film.length == 40
+    assert film.sound == Sound(clicks, 0.0, 0.25, 0.0)
+    steps = turns([frame.noise for frame in film if isinstance(frame, Shot)])
+    # Step i leads to frame i + 1, and the clicks are on the frames 10, 20 and 30.
+    loudest = sorted(range(len(steps)), key=lambda i: -steps[i])[:3]
+    assert all(min(abs(i + 1 - frame) for frame in (10, 20, 30)) <= 1 for i in loudest)
+    assert max(steps) > 4 * sorted(steps)[len(steps) // 2] > 0
+
+
+def test_seeds_keep_their_frames_whatever_is_heard(clicks: str) -> None:
+    walk = settings(fps=20, audio={"file": clicks, "mute": True}, frames_per_seed=10)
+    film = timeline(walk)
+    assert (film.length, film.sound) == (21, None)
+    noises = [shot.noise for shot in shots(walk)]
+    assert [noises[i] for i in (0, 10, 20)] == [Noise(4), Noise(9), Noise(2)]
+    assert shots(settings(fps=20, audio={"file": clicks, "drive": "none"})) == shots(
+        settings(fps=20, seconds=2)
+    )
+
+
+def test_a_sound_too_short_for_the_walk_is_said(clicks: str) -> None:
+    with pytest.raises(SettingError, match="less than a frame from seed to seed"):
+        timeline(settings(seeds=[1, 2, 3, 4, 5], fps=1, audio={"file": clicks}))
+    with pytest.raises(DataError, match=r"lost\.wav"):
+        timeline(settings(audio={"file": "lost.wav"}))
 
 
 def test_every_setting_is_described() -> None:

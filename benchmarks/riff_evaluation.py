@@ -99,44 +99,46 @@ class Evaluation:
     def run(self, bands: int, seeds: int, solo_seeds: int, references: int) -> None:
         held_out = spread(self.held_out, references)
         real = self._read(held_out)
-        decoded = self._through_autoencoder(real)
-        if decoded is not None:
+        known = {"held-out clips": real}
+        if self.painter:
+            decoded = self._through_autoencoder(self.painter, real)
             error = compare_pictures(real, decoded, self.clips.params.power)
             self.figures["autoencoder, held-out clips"] = error
-        generated = [self.bands(bands, seeds)]
-        self._judge_clips("bands", "band", held_out, real, decoded)
-        generated.append(self.solos(solo_seeds))
-        self._judge_clips("solos", "solo", held_out, real, decoded)
-        self._judge_clips("all clips", "", held_out, real, None)
-        if self.painter:
-            self.memory(torch.cat(generated), real)
+            known["through the autoencoder"] = decoded
+            generated = [self.bands(self.painter, bands, seeds)]
+            generated.append(self.solos(self.painter, solo_seeds))
+            self.memory(self.painter, torch.cat(generated), real)
+        for label, loud in known.items():
+            self._judge_clips("bands", label, held_out, loud, "band")
+            self._judge_clips("solos", label, held_out, loud, "solo")
+        self._judge_clips("all clips", "held-out clips", held_out, real)
 
-    def bands(self, count: int, seeds: int) -> Tensor:
-        """Pictures of bands; every picture has a seed of its own."""
+    def bands(self, painter: Painter, count: int, seeds: int) -> Tensor:
+        """Loudness of pictures of bands; every picture has a seed of its own."""
         asked = [band for band in choose_bands(count) for _ in range(seeds)]
-        loud = self._paint([band.prompt for band in asked])
-        if self.painter:
-            lead = torch.tensor([FAMILIES.index(band.lead) for band in asked])
-            genre = torch.tensor([NAMES.index(band.genre) for band in asked])
-            tempi = torch.tensor([float(band.tempo or 0) for band in asked])
-            self._judge("bands, generated", loud, lead, genre, tempi)
+        loud = self._paint(painter, [band.prompt for band in asked])
+        lead = torch.tensor([FAMILIES.index(band.lead) for band in asked])
+        genre = torch.tensor([NAMES.index(band.genre) for band in asked])
+        tempi = torch.tensor([float(band.tempo or 0) for band in asked])
+        self._judge("bands, generated", loud, lead, genre, tempi)
         return loud
 
-    def solos(self, seeds: int) -> Tensor:
-        """Pictures of one instrument alone; every picture has a seed of its own."""
+    def solos(self, painter: Painter, seeds: int) -> Tensor:
+        """Loudness of pictures of one instrument alone; every picture has a seed of its own."""
         asked = [place for place in range(len(FAMILIES)) for _ in range(seeds)]
-        loud = self._paint([solo_prompt(FAMILIES[place]) for place in asked])
-        if self.painter:
-            self._judge("solos, generated", loud, torch.tensor(asked), None, None)
+        loud = self._paint(painter, [solo_prompt(FAMILIES[place]) for place in asked])
+        self._judge("solos, generated", loud, torch.tensor(asked))
         return loud
 
-    def memory(self, generated: Tensor, real: Tensor) -> None:
+    def memory(self, painter: Painter, generated: Tensor, real: Tensor) -> None:
         """Distance to the nearest training clip of generated pictures, beside real clips'."""
-        library = torch.cat([
-            look(self._read(self.training[start : start + TOGETHER]))
-            for start in range(0, len(self.training), TOGETHER)
-        ])
-        copies = self._through_autoencoder(self._read(spread(self.training, COPIES)))
+        library = torch.cat(
+            [
+                look(self._read(self.training[start : start + TOGETHER]))
+                for start in range(0, len(self.training), TOGETHER)
+            ]
+        )
+        copies = self._through_autoencoder(painter, self._read(spread(self.training, COPIES)))
         compared = {"generated": generated, "held-out clips": real, "copies": copies}
         distances = {k: nearest_distances(look(v), library) for k, v in compared.items()}
         threshold = float(distances["copies"].quantile(COPY_SHARE))
@@ -144,33 +146,31 @@ class Evaluation:
             self.figures[f"nearest clip, {label}"] = summarise(values, threshold)
 
     def _judge_clips(
-        self,
-        label: str,
-        kind: str,
-        places: Sequence[int],
-        real: Tensor,
-        decoded: Tensor | None,
+        self, label: str, source: str, places: Sequence[int], loud: Tensor, kind: str = ""
     ) -> None:
-        """Held-out clips of one kind, or of all, and what the autoencoder makes of them."""
+        """Clips of one kind, or of all; solos have no genre that must be heard."""
         facts = [self.clips.facts[place] for place in places]
         chosen = [i for i, row in enumerate(facts) if kind in ("", row.kind)]
         if not chosen:
             return
         labels = self.label([places[i] for i in chosen])
         tempi = torch.tensor([float(facts[i].tempo * facts[i].timed) for i in chosen])
-        for name, loud in (("held-out clips", real), ("through the autoencoder", decoded)):
-            if loud is not None:
-                genre = None if kind == "solo" else labels.genre
-                where = f"{label}, {name}"
-                self._judge(where, loud[chosen], labels.family, genre, tempi)
+        genre = (None, None) if kind == "solo" else (labels.genre, tempi)
+        self._judge(f"{label}, {source}", loud[chosen], labels.family, *genre)
 
     def _judge(
-        self, label: str, loud: Tensor, family: Tensor, genre: Tensor | None, tempi: Tensor | None
+        self,
+        label: str,
+        loud: Tensor,
+        family: Tensor,
+        genre: Tensor | None = None,
+        tempi: Tensor | None = None,
     ) -> None:
+        """Against the asked family, genre and tempo, (N,) each; a tempo of 0 is none."""
         guesses = self.classifier.guess(loud)
         self.figures[f"instrument, {label}"] = share_named(family, guesses.family)
         self.figures[f"instrument heard, {label}"] = share_heard(family, guesses.heard)
-        if genre is None:
+        if genre is None or tempi is None:
             return
         self.figures[f"genre, {label}"] = share_named(genre, guesses.genre)
         timed = tempi.nonzero().flatten()
@@ -179,18 +179,14 @@ class Evaluation:
             found = estimate_tempi(loud[timed], params.hop_length / params.sample_rate)
             self.figures[f"tempo, {label}"] = time_pictures(tempi[timed], found, genre[timed])
 
-    def _paint(self, prompts: Sequence[str]) -> Tensor:
-        if self.painter is None:
-            return torch.zeros(0)
-        pixels = self.painter.paint(prompts, range(len(prompts)))
+    def _paint(self, painter: Painter, prompts: Sequence[str]) -> Tensor:
+        pixels = painter.paint(prompts, range(len(prompts)))
         self.sheet.append(pixels)
         return (1 - pixels.mean(dim=1)) / 2
 
-    def _through_autoencoder(self, loud: Tensor) -> Tensor | None:
-        if self.painter is None:
-            return None
+    def _through_autoencoder(self, painter: Painter, loud: Tensor) -> Tensor:
         pixels = (1 - 2 * loud).unsqueeze(1).expand(-1, 3, -1, -1)
-        return (1 - reconstruct(self.painter.studio, pixels).mean(dim=1)) / 2
+        return (1 - reconstruct(painter.studio, pixels).mean(dim=1)) / 2
 
     def _read(self, places: Sequence[int]) -> Tensor:
         return loudness(np.stack([self.clips.grey(place) for place in places]))

@@ -52,8 +52,9 @@ def autocorrelation(curves: Tensor) -> Tensor:
 def estimate_tempi(loud: Tensor, step_seconds: float) -> Tensor:
     """Beats per minute (N,) of loudness (N, bands, columns) in [0, 1].
 
-    The tempo at whose beat and its multiples the onsets resemble themselves most. Beats that are all
-    alike are told from 60 to 175; music with strong half beats may come out twice as fast.
+    The tempo at whose beat and its multiples the onsets resemble themselves most. Beats that are
+    all alike are told up to 165, and faster ones may come out half as fast; music with strong half
+    beats may come out twice as fast.
 
     Args:
         loud: the pictures.

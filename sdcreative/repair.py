@@ -254,15 +254,14 @@ class _Film:
         return picture
 
     def _with_neighbours(self, wanted: Sequence[int]) -> list[int]:
+        count = len(self.places)
         found: set[int] = set()
         for index in wanted:
             before = after = index
             while isinstance(self.places[before].frame, Between):
                 before -= 1
             while isinstance(self.places[after].frame, Between):
-                after = (after + 1) % len(
-                    self.places
-                )  # from the last shot of a circle to the first
+                after = (after + 1) % count  # from the last shot of a circle to the first
             found |= {before, index, after}
         return sorted(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from .core.easing import find_easing
 from .errors import UsageError
 from .presets.faults import SettingError
-from .settings import Strict
+from .settings import RenderSettings, Strict
 
 if TYPE_CHECKING:
     from .core.expressions import Hearing
@@ -55,6 +56,14 @@ class ScheduleKey(Strict):
     ease: Ease = "linear"
 
 
+@dataclass(frozen=True)
+class Range:
+    """Within what a setting stays, both ends included; a note on its type."""
+
+    lowest: float
+    highest: float
+
+
 Schedulable = float | str | dict[int, float | str | ScheduleKey]
 """What a preset may say; ``parse_schedule`` explains the forms."""
 
@@ -82,6 +91,7 @@ def Scheduled(lowest: float, highest: float) -> Any:  # noqa: N802
             Field(min_length=1),
         ],
         AfterValidator(_readable),
+        Range(lowest, highest),
     ]
 
 
@@ -104,34 +114,30 @@ def read_schedule(value: Schedulable) -> Schedule:
 
 
 def check_schedule(
-    value: Schedulable,
-    name: str,
-    lowest: float,
-    highest: float,
-    frames: int,
-    seed: int,
-    sound: Hearing | None = None,
+    settings: RenderSettings, name: str, frames: int, sound: Hearing | None = None
 ) -> None:
     """Refuse a schedule that leaves its range at any frame of a film.
 
     Args:
-        value: of the setting.
-        name: of the setting.
-        lowest: end of the range, included.
-        highest: end of the range, included.
+        settings: of the film.
+        name: of one of them, whose type is ``Scheduled``.
         frames: length of the film.
-        seed: ``s`` in expressions.
-        sound: what expressions hear. Without it a schedule that hears is not checked.
+        sound: what expressions hear. Without it a schedule that hears is not checked, if the
+            settings have an ``audio`` that it may hear later.
 
     Raises:
-        SettingError: it does, or has no value there.
+        SettingError: it does, has no value there, or hears where there is no ``audio``.
     """
-    schedule = read_schedule(value)
+    schedule = read_schedule(getattr(settings, name))
     if schedule.hears and sound is None:
+        if getattr(settings, "audio", None) is None:
+            raise SettingError("it hears a sound; give one with 'audio'", name)
         return
+    notes = type(settings).model_fields[name].metadata
+    lowest, highest = next((n.lowest, n.highest) for n in notes if isinstance(n, Range))
     for frame in range(frames if schedule.constant is None else 1):
         try:
-            number = schedule.at(frame, frames - 1, seed, sound)
+            number = schedule.at(frame, frames - 1, settings.seed, sound)
         except UsageError as error:
             raise SettingError(str(error), name) from error
         if not lowest <= number <= highest:

@@ -164,6 +164,7 @@ def test_lists(tmp_path: Path) -> None:
     plugins = run("plugins", "--json", cwd=tmp_path, SDCREATIVE_NO_PLUGINS="1")
     assert [(p["name"], p["registers"], p["error"]) for p in json.loads(plugins.stdout)] == [
         ("animate", ["tool animate"], None),
+        ("feedback", ["tool feedback"], None),
         ("image", ["tool image"], None),
         ("scout", ["tool scout"], None),
         ("seed_walk", ["tool seed_walk"], None),

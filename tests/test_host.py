@@ -70,12 +70,13 @@ def test_bundled_plugins_load() -> None:
     host = Host.load(enabled=False)
     assert [(r.name, r.package, r.error) for r in host.report] == [
         ("animate", "sdcreative", None),
+        ("feedback", "sdcreative", None),
         ("image", "sdcreative", None),
         ("scout", "sdcreative", None),
         ("seed_walk", "sdcreative", None),
         ("train", "sdcreative", None),
     ]
-    tools = {"animate", "image", "scout", "seed_walk", "train"}
+    tools = {"animate", "feedback", "image", "scout", "seed_walk", "train"}
     assert set(host.tools) == set(host.summaries) == tools
 
 

@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
-from sdcreative import PresetError, RenderSettings, SettingError
+from sdcreative import Audio, PresetError, RenderSettings, SettingError
 from sdcreative.presets import load_preset, schema, validate
 from sdcreative.scheduled import Scheduled, ScheduleKey, check_schedule, read_schedule
 
 
 class Film(RenderSettings):
     zoom: Scheduled(0.5, 10) = 1.0  # type: ignore[valid-type]
+    drift: Scheduled(0, 9) = 0.0  # type: ignore[valid-type]
+
+
+class Heard(Film):
+    audio: Audio | None = Audio(file="song.wav")
 
 
 @pytest.fixture(autouse=True)
@@ -89,30 +94,36 @@ def test_a_schema_has_all_forms() -> None:
 
 
 def test_a_schedule_may_touch_the_ends_of_its_range() -> None:
-    check_schedule("t", "zoom", 0, 9, frames=10, seed=0)
-    check_schedule(9, "zoom", 0, 9, frames=10, seed=0)
+    check_schedule(Film(drift="t"), "drift", 10)
+    check_schedule(Film(drift=9), "drift", 10)
+    check_schedule(Film(zoom="9.5 + t/20"), "zoom", 11)
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
         ("t", "10 at frame 10; keep it within 0 and 9, as with clip(..., 0, 9)"),
-        ({0: 1, 20: 21}, "10 at frame 9; keep it within 0 and 9, as with clip(..., 0, 9)"),
-        ("1/(t - 3)", "'1/(t - 3)' has no value at frame 0"),
-        (-1, "-1 at frame 0; keep it within 0 and 9, as with clip(..., 0, 9)"),
+        ({0: 1, 20: "21"}, "10 at frame 9; keep it within 0 and 9, as with clip(..., 0, 9)"),
+        ("1/(3 - t)", "'1/(3 - t)' has no value at frame 3: it divides by 0"),
+        ("-1", "-1 at frame 0; keep it within 0 and 9, as with clip(..., 0, 9)"),
         ("s - 6", "-1 at frame 0"),
     ],
 )
 def test_schedules_that_leave_their_range(value: Any, message: str) -> None:
     with pytest.raises(SettingError) as error:
-        check_schedule(value, "zoom", 0, 9, frames=12, seed=5)
-    if "no value" not in message:
-        assert str(error.value).startswith(message)
-    assert error.value.path == ("zoom",)
+        check_schedule(Film(drift=value, seed=5), "drift", 12)
+    assert str(error.value).startswith(message)
+    assert error.value.path == ("drift",)
 
 
 def test_what_hears_is_checked_once_the_sound_is_known() -> None:
-    check_schedule("20*onset", "zoom", 0, 9, frames=10, seed=0)
-    check_schedule("9*onset", "zoom", 0, 9, frames=11, seed=0, sound=Sound())
+    check_schedule(Heard(drift="20*onset"), "drift", 10)
+    check_schedule(Heard(drift="9*onset"), "drift", 11, Sound())
     with pytest.raises(SettingError, match="10 at frame 5; keep it within 0 and 9"):
-        check_schedule("20*onset", "zoom", 0, 9, frames=10, seed=0, sound=Sound())
+        check_schedule(Heard(drift="20*onset"), "drift", 10, Sound())
+
+
+@pytest.mark.parametrize("settings", [Film(drift="onset"), Heard(drift="onset", audio=None)])
+def test_what_hears_needs_a_sound(settings: Film) -> None:
+    with pytest.raises(SettingError, match=r"^it hears a sound; give one with 'audio'$"):
+        check_schedule(settings, "drift", 10)

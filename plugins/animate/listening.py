@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sdcreative import SettingError, check_schedule, read_schedule
+from sdcreative import check_schedule, read_schedule
 
 from .schedule import Schedule, by_ear, schedule
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from .settings import AnimateSettings
 
-RANGES = {"guidance_scale": (0.0, 100.0), "strength": (0.0, 1.0), "variation": (0.0, 1.0)}
-"""The settings that may change with the frames, and within what."""
+CHANGING = ("guidance_scale", "strength", "variation")
+"""The settings that may change with the frames."""
 
 
 def check_schedules(settings: AnimateSettings, frames: int, heard: Heard | None = None) -> None:
@@ -25,11 +25,8 @@ def check_schedules(settings: AnimateSettings, frames: int, heard: Heard | None 
         SettingError: one does, or hears a film without a sound. Those that hear are checked only
             where it was heard.
     """
-    for name, (lowest, highest) in RANGES.items():
-        value = getattr(settings, name)
-        if settings.audio is None and read_schedule(value).hears:
-            raise SettingError("it hears a sound; give one with 'audio'", name)
-        check_schedule(value, name, lowest, highest, frames, settings.seed, heard)
+    for name in CHANGING:
+        check_schedule(settings, name, frames, heard)
 
 
 def listen(settings: AnimateSettings) -> tuple[Schedule, Heard | None]:
@@ -44,20 +41,20 @@ def listen(settings: AnimateSettings) -> tuple[Schedule, Heard | None]:
         return schedule(settings), None
     from sdcreative import hear, sound_seconds
 
-    heard = seconds = None
-    if by_ear(settings):
-        seconds = sound_seconds(audio)
-    if any(isinstance(stop.at, str) for stop in settings.stops.values()):
-        # Which beats are found depends on how much is heard; so all of it, and only once.
-        heard = hear(audio, settings.fps, max(1, round((seconds or 0.0) * settings.fps)))
-    plan = schedule(settings, heard, seconds)
+    beats = heard = None
+    seconds = sound_seconds(audio) if by_ear(settings) else None
+    if seconds and any(isinstance(stop.at, str) for stop in settings.stops.values()):
+        # How long the film is, beats decide, and which are found depends on how much is heard.
+        beats = hear(audio, settings.fps, max(1, round(seconds * settings.fps)))
+    plan = schedule(settings, beats, seconds)
     moved = audio.drive != "none"
-    if moved or any(read_schedule(getattr(settings, name)).hears for name in RANGES):
-        if heard is None or len(heard.onset) < plan.frames:
-            heard = hear(audio, settings.fps, plan.frames)
+    if moved or any(read_schedule(getattr(settings, name)).hears for name in CHANGING):
+        heard = hear(audio, settings.fps, plan.frames)
+        if beats and len(beats.beat) >= plan.frames:
+            heard = replace(heard, beats=beats.beats, beat=beats.beat[: plan.frames])
         check_schedules(settings, plan.frames, heard)
         if moved:
-            plan = replace(plan, energy=heard.energy(audio.drive)[: plan.frames])
+            plan = replace(plan, energy=heard.energy(audio.drive))
     elif by_ear(settings):
         check_schedules(settings, plan.frames)
     return plan, heard

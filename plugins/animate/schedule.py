@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from sdcreative import Position, SettingError, positions
+from sdcreative import Position, SettingError, UsageError, positions
 
 from .beats import Beats, Tempo, read_beat
 from .keyframes import MAX_FRAMES, TIMES, Keyframe, KeyPath
@@ -106,13 +106,13 @@ def check_times(settings: AnimateSettings) -> None:
     stops = list(settings.stops.items())
     path, first = stops[0]
     if way == "at" and first.at not in (None, 0):
-        raise SettingError("the first keyframe is at 0; leave its time out", *path, way)
+        raise SettingError("the first keyframe has to be at 0; leave its time out", *path, way)
     for (_, before), (path, after) in pairwise(stops):
         if isinstance(before.at, str) and isinstance(after.at, str):
             number, unit = read_beat(before.at)
             later, other = read_beat(after.at)
             if unit == other and later <= number:
-                raise SettingError("not later than the keyframe before it", *path, way)
+                raise SettingError("not later than the keyframe before it; move it", *path, way)
 
 
 def schedule(
@@ -152,7 +152,8 @@ def schedule(
     for path, hold, start, end in zip(settings.stops, holds, times, times[1:], strict=False):
         if not hold < end - start:
             raise SettingError(
-                f"held for {hold:g} frames, but the next keyframe comes after {end - start:g}",
+                f"held for {hold:g} frames, but the next keyframe comes after {end - start:g}; "
+                "hold it for less",
                 *path,
                 "hold",
             )
@@ -189,7 +190,11 @@ def _total(
     if not held < total:
         given = (key for key in ("frames", "seconds") if getattr(settings, key) is not None)
         length = next(given, "audio")
-        raise SettingError(f"the keyframes are held for {held:g} of {total:g} frames", length)
+        raise SettingError(
+            f"the keyframes are held for {held:g} of {total:g} frames; hold them for less, or make "
+            "the film longer",
+            length,
+        )
     return total, (total - held) / segments
 
 
@@ -227,10 +232,12 @@ def _given_times(settings: AnimateSettings, beats: Beats | None) -> list[float] 
         return list(accumulate(steps, initial=0.0))
     values = [_time(path, stop, settings.fps, beats) for path, stop in stops]
     if values[0] != 0:
-        raise SettingError("the first keyframe has to be at 0", *stops[0][0], way)
+        raise SettingError(
+            "the first keyframe has to be at 0; leave its time out", *stops[0][0], way
+        )
     for i in range(1, len(values)):
         if values[i] <= values[i - 1]:
-            raise SettingError("not later than the keyframe before it", *stops[i][0], way)
+            raise SettingError("not later than the keyframe before it; move it", *stops[i][0], way)
     # The start of a single keyframe says nothing of when it comes again.
     return values if len(values) > 1 else None
 
@@ -241,7 +248,10 @@ def _time(path: KeyPath, stop: Keyframe, fps: float, beats: Beats | None) -> flo
         return float(stop.frame or 0) if stop.at is None else fps * stop.at
     if beats is None:
         raise SettingError(f"{stop.at!r} needs 'audio', or the tempo: 'bpm: 120'", *path, "at")
-    return fps * beats.beat_time(*read_beat(stop.at))
+    try:
+        return fps * beats.beat_time(*read_beat(stop.at))
+    except UsageError as error:
+        raise SettingError(str(error), *path, "at") from error
 
 
 def _shared_out(total: float, lengths: Sequence[float]) -> list[float]:

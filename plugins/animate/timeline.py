@@ -11,7 +11,6 @@ from sdcreative import (
     Frame,
     Position,
     Retiming,
-    Sound,
     Timeline,
 )
 
@@ -94,15 +93,8 @@ def _timeline(
         ping_pong=settings.ping_pong,
         closed=settings.loop,
         retiming=retiming,
-        sound=_sound(settings),
+        sound=None if settings.audio is None else settings.audio.sound(),
     )
-
-
-def _sound(settings: AnimateSettings) -> Sound | None:
-    audio = settings.audio
-    if audio is None or audio.mute:
-        return None
-    return Sound(audio.file, audio.start, audio.fade_in, audio.fade_out)
 
 
 def _keyframes(path: list[Position]) -> list[int]:

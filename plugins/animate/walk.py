@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sdcreative import Blend, Curve, Inversion, Noise, Position, Shot, Trunk, read_schedule
 
 from .fading import start_picture
+from .listening import CHANGING
 from .noises import End, Noises
 
 if TYPE_CHECKING:
@@ -39,10 +40,7 @@ class Walk:
         self._ways = plan.ways
         self._prompts = [scene.prompt for scene in scenes]
         self._negatives = [scene.negative_prompt for scene in scenes]
-        self._schedules = {
-            name: read_schedule(getattr(settings, name))
-            for name in ("guidance_scale", "strength", "variation")
-        }
+        self._schedules = {name: read_schedule(getattr(settings, name)) for name in CHANGING}
         variation = self._schedules["variation"].constant
         self.noises = Noises(
             settings,

@@ -15,7 +15,6 @@ from sdcreative import (
     SettingError,
     check_schedule,
     frames_once,
-    read_schedule,
 )
 
 if TYPE_CHECKING:
@@ -23,20 +22,20 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 1_000_000
 SECONDS_PER_PROMPT = 4.0
-RANGES: dict[str, tuple[float, float]] = {
-    "strength": (0, 1),
-    "zoom": (0.1, 10),
-    "angle": (-360, 360),
-    "shift_x": (-10_000, 10_000),
-    "shift_y": (-10_000, 10_000),
-    "centre_x": (-10, 10),
-    "centre_y": (-10, 10),
-    "sharpen": (0, 10),
-    "grain": (0, 1),
-    "variation": (0, 1),
-    "guidance_scale": (0, 100),
-}
-"""The settings that may change with the frames, and within what."""
+CHANGING = (
+    "strength",
+    "zoom",
+    "angle",
+    "shift_x",
+    "shift_y",
+    "centre_x",
+    "centre_y",
+    "sharpen",
+    "grain",
+    "variation",
+    "guidance_scale",
+)
+"""The settings that may change with the frames."""
 DEFORUM = {
     "translation_x": "'shift_x'",
     "translation_y": "'shift_y'",
@@ -52,7 +51,10 @@ DEFORUM = {
     "subseed_schedule": "'variation_seed', one for the whole film",
     "subseed_strength": "'variation'",
     "subseed_strength_schedule": "'variation'",
+    "animation_prompts": "'prompts'",
     "max_frames": "'frames'",
+    "W": "'size', as in 768x512",
+    "H": "'size', as in 768x512",
     "init_image": "'image'",
     "soundtrack_path": "'audio'",
     "negative_prompts": "'negative_prompt', one for the whole film",
@@ -64,11 +66,6 @@ Prompts = (
     | Annotated[list[str], Field(min_length=1)]
     | Annotated[dict[FrameNumber, str], BeforeValidator(frames_once), Field(min_length=1)]
 )
-
-
-def changing(name: str) -> Any:
-    """The type of a setting that may change with the frames."""
-    return Scheduled(*RANGES[name])
 
 
 class FeedbackSettings(RenderSettings):
@@ -86,35 +83,35 @@ class FeedbackSettings(RenderSettings):
     """what guidance moves away from"""
     image: Annotated[str, Field(min_length=1)] | None = None
     """picture that the film begins with; made from the first prompt if left out"""
-    strength: changing("strength") = 0.4
+    strength: Scheduled(0, 1) = 0.4
     """how much of a picture is painted anew: 0 nothing, 1 all of it; 1 minus Deforum's"""
-    zoom: changing("zoom") = 1.0
+    zoom: Scheduled(0.1, 10) = 1.0
     """factor from frame to frame; over 1 moves in, 1.02 doubles in 35 frames"""
-    angle: changing("angle") = 0.0
+    angle: Scheduled(-360, 360) = 0.0
     """degrees from frame to frame, counter-clockwise"""
-    shift_x: changing("shift_x") = 0.0
+    shift_x: Scheduled(-10_000, 10_000) = 0.0
     """pixels from frame to frame that the picture goes to the right"""
-    shift_y: changing("shift_y") = 0.0
+    shift_y: Scheduled(-10_000, 10_000) = 0.0
     """pixels from frame to frame that the picture goes down"""
-    centre_x: changing("centre_x") = 0.5
+    centre_x: Scheduled(-10, 10) = 0.5
     """of zoom and rotation: 0 is the left edge, 1 the right one"""
-    centre_y: changing("centre_y") = 0.5
+    centre_y: Scheduled(-10, 10) = 0.5
     """of zoom and rotation: 0 is the upper edge, 1 the lower one"""
     border: Literal["reflect", "wrap", "replicate"] = "reflect"
     """what comes into view: the picture mirrored, its other side, or its edge drawn out"""
     colours: Literal["none", "lab", "rgb"] = "lab"
     """keep the mean colours and contrasts of the first picture, measured in CIELAB or RGB"""
-    sharpen: changing("sharpen") = 0.0
+    sharpen: Scheduled(0, 10) = 0.0
     """amount of an unsharp mask that makes up for what moving and painting blur"""
-    grain: changing("grain") = 0.0
+    grain: Scheduled(0, 1) = 0.0
     """deviation of the noise that is laid on what is painted on, of 1; gives it more to find"""
-    guidance_scale: changing("guidance_scale") = 7.5
+    guidance_scale: Scheduled(0, 100) = 7.5
     """how closely to follow the prompt: a number, a map of frames to numbers, or 0:(7), 30:(t/5)"""
     seeds: Literal["step", "fixed", "random"] = "step"
     """of the frames: seed, seed + 1, ...; all the same, which burns its pattern in; or drawn"""
     variation_seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     """another seed, whose noise is mixed into that of all frames"""
-    variation: changing("variation") = 0.0
+    variation: Scheduled(0, 1) = 0.0
     """how far to go to the variation seed: 0 stays, 1 is there"""
     audio: Audio | None = None
     """a sound file that is heard, and that expressions hear, as in 'zoom: 1 + 0.05*onset'"""
@@ -148,9 +145,8 @@ class FeedbackSettings(RenderSettings):
             raise SettingError("needs 'variation_seed', where it leads to", "variation")
         if self.variation_seed is not None and not varied:
             raise SettingError("needs 'variation', how far to go there: 0 to 1", "variation_seed")
-        for name in RANGES:
-            if self.audio is None and read_schedule(getattr(self, name)).hears:
-                raise SettingError("it hears a sound; give one with 'audio'", name)
+        if self.seeds == "fixed" and self.variation_seed == self.seed:
+            raise SettingError("is the seed of all frames already; give another", "variation_seed")
         if (length := self.length()) is not None:
             self.check(length)
         return self
@@ -193,10 +189,12 @@ class FeedbackSettings(RenderSettings):
                 that hear are checked only where the sound is known.
         """
         if len(self.scenes) > frames and not isinstance(self.prompts, dict):
-            raise SettingError(f"{len(self.scenes)} prompts in {frames} frames", "prompts")
-        for name, (lowest, highest) in RANGES.items():
-            value = getattr(self, name)
-            check_schedule(value, name, lowest, highest, frames, self.seed, heard)
+            raise SettingError(
+                f"{len(self.scenes)} prompts in {frames} frames; give one or more frames to each",
+                "prompts",
+            )
+        for name in CHANGING:
+            check_schedule(self, name, frames, heard)
 
     @property
     def scenes(self) -> list[str]:

@@ -14,14 +14,13 @@ from sdcreative import (
     Motion,
     Noise,
     Shot,
-    Sound,
     Timeline,
     find_easing,
     positions,
     read_schedule,
 )
 
-from .settings import RANGES, FeedbackSettings
+from .settings import CHANGING, FeedbackSettings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,10 +39,6 @@ def timeline(settings: FeedbackSettings) -> Timeline:
     """
     length, heard = _listen(settings)
     first = None if settings.image is None else _read(settings.image, settings.size)
-    audio = settings.audio
-    sound = None
-    if audio is not None and not audio.mute:
-        sound = Sound(audio.file, audio.start, audio.fade_in, audio.fade_out)
     return Timeline(
         lambda: _shots(settings, length, heard, first),
         length,
@@ -52,7 +47,7 @@ def timeline(settings: FeedbackSettings) -> Timeline:
         size=settings.size,
         fps=settings.fps,
         ping_pong=settings.ping_pong,
-        sound=sound,
+        sound=None if settings.audio is None else settings.audio.sound(),
     )
 
 
@@ -66,7 +61,7 @@ def _listen(settings: FeedbackSettings) -> tuple[int, Heard | None]:
         seconds = sound_seconds(audio)
     length = settings.length(seconds) or 2
     heard = None
-    hears = any(read_schedule(getattr(settings, name)).hears for name in RANGES)
+    hears = any(read_schedule(getattr(settings, name)).hears for name in CHANGING)
     if audio is not None and (hears or _driven(settings)):
         from sdcreative import hear
 
@@ -84,7 +79,7 @@ def _driven(settings: FeedbackSettings) -> bool:
 def _shots(
     settings: FeedbackSettings, length: int, heard: Heard | None, first: Image | None
 ) -> Iterator[Shot]:
-    schedules = {name: read_schedule(getattr(settings, name)) for name in RANGES}
+    schedules = {name: read_schedule(getattr(settings, name)) for name in CHANGING}
     negative = Blend(settings.negative_prompt)
     energy = heard.energy(settings.audio.drive) if heard and settings.audio else ()
     prompts = _prompts(settings, length, energy if _driven(settings) else ())

@@ -48,6 +48,8 @@ class ScoutSettings(RenderSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> ScoutSettings:
+        if self.process:
+            raise SettingError("is for films and pictures, not for this sheet", "process")
         if self.seeds is None:
             return self
         if "first" in self.model_fields_set:

@@ -128,7 +128,7 @@ def _repair(
             batch_size=settings.batch_size or run.batch_size or None,
         )
         opened.add_probes(done.fresh)
-    click.echo(_told(run, done, metric))
+    click.echo(_told(run, done, metric, most or MOST))
     if done.fresh:
         _write(outlet(done.timeline), store, done, overwrite)
 
@@ -151,21 +151,21 @@ def _write(outlet: Outlet, store: FrameStore, done: Repair, overwrite: bool) -> 
         click.echo(f"sound: pictures come later now, by up to {len(done.fresh)} frames")
 
 
-def _told(run: Manifest, done: Repair, metric: str) -> str:
+def _told(run: Manifest, done: Repair, metric: str, most: int) -> str:
     before, after = done.before, done.after
     if not done.mended:
         return f"run {run.id}: no jumps among {len(before.steps)} steps; nothing to repair"
-    lines = [
-        f"run {run.id}: {len(done.mended)} jumps, steps above {before.limit:.4g} (metric {metric})"
-    ]
+    jumps = f"{len(done.mended)} jump{'s' if len(done.mended) > 1 else ''}"
+    lines = [f"run {run.id}: {jumps}, steps above {before.limit:.4g} (metric {metric})"]
     for gap in done.mended:
         left = "" if gap.after <= before.limit else ", still a jump"
         lines.append(
             f"frame {gap.frame} to {gap.frame + 1}: {gap.before:.4g}, {gap.added} added, now "
             f"{gap.after:.4g} at most{left}"
         )
-    lines.append(
-        f"{len(done.fresh)} frames added; largest / median {before.ratio:.2f} before, "
-        f"{after.ratio:.2f} after"
-    )
+    added = f"{len(done.fresh)} frame{'' if len(done.fresh) == 1 else 's'} added"
+    ratios = f"{before.ratio:.2f} before, {after.ratio:.2f} after"
+    lines.append(f"{added}; largest / median {ratios}")
+    if len(done.fresh) >= most and any(gap.after > before.limit for gap in done.mended):
+        lines.append(f"no more than {most} were to be added; a larger --most goes on from there")
     return "\n".join(lines)

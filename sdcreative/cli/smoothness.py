@@ -11,6 +11,7 @@ import click
 
 from ..errors import UsageError
 from ..host import Host, plugins_enabled
+from .pictures import check_picture
 from .repair import repair_run
 from .tables import json_flag
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..smoothness import Smoothness
 
 _SHOWN = 12
+_WITH_MODEL = ("latent", "clip")
 
 
 def smoothness_command(host: Host | None = None) -> click.Command:
@@ -93,7 +95,11 @@ def smoothness_command(host: Host | None = None) -> click.Command:
             tools = host or Host.load(enabled=plugins_enabled())
             repair_run(tools, film, output, metric=metric, most=most, overwrite=overwrite)
             return
+        if plot is not None:
+            check_picture(plot, overwrite)
         studio = None
+        if model is None and metric in _WITH_MODEL:
+            raise UsageError(f"metric {metric!r} measures with a model; name it: --model emoji")
         if model is not None:
             from ..studio import Studio
 

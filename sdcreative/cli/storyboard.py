@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from ..errors import OutputError, UsageError
+from ..errors import UsageError
 from ..host import Host
+from .pictures import check_picture
 from .tools import load, tool_of_preset
 
 
@@ -56,8 +57,7 @@ def storyboard_command(host: Host) -> click.Command:
         settings = validate(load(source, tool, flags), tool.settings)
         name = Path(source).stem
         target = output or Path(f"{name}_storyboard.png")
-        if target.exists() and not overwrite:
-            raise OutputError(f"{target} exists; pass --overwrite or choose another -o")
+        check_picture(target, overwrite)
         from ..media.image import write_picture
         from ..storyboard.making import make_storyboard
 

@@ -256,6 +256,10 @@ class _Parser:
                 f"{name.text} takes {wanted} value{'' if most == 1 else 's'}, not {len(arguments)}",
                 name,
             )
+        if name.text == "where":
+            # The branch that is not taken need not have a value: where(t > 0, 1/t, 1).
+            condition, then, otherwise = arguments
+            return lambda moment: (then if condition(moment) else otherwise)(moment)
         return lambda moment: float(function(*(argument(moment) for argument in arguments)))
 
     def _unknown(self, name: _Token) -> UsageError:

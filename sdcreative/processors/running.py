@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-from ..errors import PluginError
+from ..errors import PluginError, UsageError
 from ..tools import Film
 from .steps import Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+LONGEST = 16384
+"""pixels of a side that a processor may plan; a square of it takes 805 MB"""
 
 
 def plan_steps(steps: Sequence[Step], film: Film) -> Film:
@@ -54,12 +58,22 @@ def _plans(steps: Sequence[Step], film: Film) -> list[Film]:
     films = [film]
     for step in steps:
         planned = step.processor.plan(step.settings, films[-1])
-        if not isinstance(planned, Film) or planned.length < 1 or min(planned.size) < 1:
+        if not isinstance(planned, Film) or not _possible(planned):
             raise PluginError(
                 f"processor {step.processor.name!r} plans {planned!r}, which is no film"
             )
+        if max(planned.size) > LONGEST:
+            width, height = planned.size
+            raise UsageError(
+                f"{step.processor.name}: {width}x{height} pixels come out; enlarge less: "
+                f"{LONGEST} a side are the most"
+            )
         films.append(planned)
     return films
+
+
+def _possible(film: Film) -> bool:
+    return film.length >= 1 and min(film.size) >= 1 and 0 < film.fps < math.inf
 
 
 def _checked(name: str, made: Iterable[Image], film: Film) -> Generator[Image, None, None]:

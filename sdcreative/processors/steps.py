@@ -79,17 +79,24 @@ def _read(value: Any) -> tuple[Step, ...]:
 
 
 def _step(index: int, item: Any) -> Step:
+    name: Any = item
     given: Any = {}
-    name = item
-    if isinstance(item, dict) and len(item) == 1:
-        [(name, given)] = item.items()
+    more: list[Any] = []
+    if isinstance(item, dict) and item:
+        name, *more = item
+        given = item[name]
     if not isinstance(name, str):
         raise _StepError(
             ((index,), f"{show(item)} is not a processor's name, alone or with its settings")
         )
+    if more:
+        beside = f"{' and '.join(map(show, more))} beside {show(name)}"
+        how = f"settings stand further in than their processor, and each has a '-': '- {name}: ...'"
+        raise _StepError(((index,), f"{beside}; {how}"))
     if name not in PROCESSORS:
         close = closest(name, PROCESSORS)
-        hint = f"did you mean {either(close)}?" if close else f"there are: {', '.join(PROCESSORS)}"
+        there = f"there are: {', '.join(PROCESSORS)}; others come with plugins that are installed"
+        hint = f"did you mean {either(close)}?" if close else there
         raise _StepError(((index,), f"no processor is called {show(name)}; {hint}"))
     if not isinstance(given, dict):
         wanted = f"a mapping of its settings; without any, write '- {name}'"

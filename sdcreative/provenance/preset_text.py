@@ -80,7 +80,7 @@ def another_output(source: Path, suffix: str | None) -> str | None:
     """A name beside that of a finished file, for one of the same format.
 
     Args:
-        source: the file, or a folder of frames.
+        source: the file, a folder of frames, or one of these.
         suffix: what the tool's output ends in where no name is given; None if it says so itself.
 
     Returns:
@@ -89,6 +89,8 @@ def another_output(source: Path, suffix: str | None) -> str | None:
     ending = "/" if source.is_dir() else source.suffix
     if ending.lower() == suffix:
         return None
+    if ending.lower() == ".png" and suffix not in (None, ".jpg", ".jpeg", ".webp"):
+        ending = "/"  # a film is no PNG, but may be a folder of them
     stem = source.resolve().name if source.is_dir() else source.stem
     return re.sub(r"[^\w .+-]", "_", f"{stem}_again") + ending
 

@@ -83,7 +83,8 @@ def analyse(pictures: Iterable[Image.Image], metric: Metric) -> Smoothness:
     watch = _Watch()
     steps = list(along(watch.over(pictures), metric))
     if watch.first is None or watch.last is None or not steps:
-        raise DataError(f"{watch.frames} pictures; a film to be measured has at least 2")
+        count = f"{watch.frames} picture{'' if watch.frames == 1 else 's'}"
+        raise DataError(f"{count}; a film to be measured has at least 2")
     found = measure_steps(steps)
     [seam] = metric([watch.last, watch.first])
     duplicates = tuple(i for i, change in enumerate(watch.changes) if change <= NOISE)

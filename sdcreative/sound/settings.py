@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from ..core.timeline import Sound
 from ..settings import Strict
 
 Drive = Literal["none", "onset", "beat", "bass", "mid", "treble", "loudness"]
@@ -37,3 +38,7 @@ class Audio(Strict):
     """how many beats make a bar; bar 1 begins at beat 1"""
     mute: bool = False
     """drives the film, and is not heard in it"""
+
+    def sound(self) -> Sound | None:
+        """What is heard with the film; None if it is mute."""
+        return None if self.mute else Sound(self.file, self.start, self.fade_in, self.fade_out)

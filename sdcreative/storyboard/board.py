@@ -45,10 +45,11 @@ class Board:
     Attributes:
         length: frames of the film, before any are played back.
         fps: frames per second.
-        keyframes: their numbers, those that are not shown too.
+        keyframes: their numbers, those that are not shown too; of a sheet of pictures all.
         stills: in order.
-        plots: of what changes.
+        plots: of what changes in a film.
         facts: what stays the same, a few words each.
+        sheet: whether it is a sheet of pictures, which has no time.
     """
 
     length: int
@@ -57,6 +58,7 @@ class Board:
     stills: tuple[Still, ...]
     plots: tuple[Plot, ...]
     facts: tuple[str, ...]
+    sheet: bool = False
 
 
 def read_board(timeline: Timeline, most: int) -> Board:
@@ -72,7 +74,8 @@ def read_board(timeline: Timeline, most: int) -> Board:
             series.add(index, frame)
             watch.add(index, frame)
             follows = follows or isinstance(frame.image, Follow)
-    keyframes = watch.keyframes()
+    sheet = timeline.columns is not None
+    keyframes = series.frames if sheet else watch.keyframes()
     # Frames between the keyframes of a film whose frames follow from one another cost as much as
     # the film does.
     wanted = keyframes if follows else fill(keyframes, series.frames, timeline.length, most)
@@ -95,8 +98,9 @@ def read_board(timeline: Timeline, most: int) -> Board:
         timeline.fps,
         tuple(keyframes),
         tuple(stills),
-        series.plots(),
+        () if sheet else series.plots(),
         series.facts(),
+        sheet,
     )
 
 
@@ -128,7 +132,8 @@ def _arrives(before: frozenset[Hashable], ends: frozenset[Hashable]) -> bool:
     if ends == before:
         return False
     leaves = len(before) == 1 and before <= ends
-    return not leaves
+    # Noise of three seeds or more wanders; what comes in and goes out on the way is no place.
+    return not leaves and len(ends) <= 2
 
 
 def fill(keyframes: Sequence[int], shots: Sequence[int], length: int, most: int) -> list[int]:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from .board import Board, Still
 from .plots import diamond, draw_plots, plots_height
-from .series import OTHERS, Plot
+from .series import Plot
 from .text import (
     BACKGROUND,
     FAINT,
@@ -153,8 +153,9 @@ class _Cells:
             pen.ellipse((x + 1, y + 8, x + 9, y + 16), outline=FAINT, width=2)
         left += 18
         pen.text((left, y), str(still.frame), TEXT, font(NUMBER))
-        seconds = f"{still.frame / self.board.fps:.2f} s"
-        pen.text((x + self.shown[0], y + 2), seconds, SOFT, font(SMALL), anchor="ra")
+        if not self.board.sheet:
+            seconds = f"{still.frame / self.board.fps:.2f} s"
+            pen.text((x + self.shown[0], y + 2), seconds, SOFT, font(SMALL), anchor="ra")
         y += 30
         for word in words:
             if word.chip is not None:
@@ -214,4 +215,4 @@ def seed_words(shares: Mapping[str, float]) -> list[str]:
     largest = sorted(shown, key=lambda name: -shown[name])
     words = [f"{100 * shown[name]:.0f} % {name}" for name in largest[:SEEDS_SHOWN]]
     more = len(largest) - SEEDS_SHOWN
-    return [*words, f"{more} {OTHERS}"] if more > 0 else words
+    return [*words, f"{more} others"] if more > 0 else words

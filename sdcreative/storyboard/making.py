@@ -151,14 +151,15 @@ def _measured(run: str, segments: int) -> list[ArcLength]:
 def _subtitle(
     tool: PictureTool, settings: RenderSettings, timeline: Timeline, size: tuple[int, int]
 ) -> str:
-    seconds = len(timeline) / timeline.fps
-    frames = f"{timeline.length} frame{'s' if timeline.length > 1 else ''}"
-    back = ", and back" if timeline.ping_pong else ""
-    film = [f"{seconds:.1f} s at {timeline.fps:g} fps"] if timeline.length > 1 else []
+    many = "s" if timeline.length > 1 else ""
+    film = [f"{timeline.length} frame{many}{', and back' if timeline.ping_pong else ''}"]
+    if timeline.columns is not None:
+        film = [f"{timeline.length} picture{many}, {timeline.columns} in a row"]
+    elif timeline.length > 1:
+        film += [f"{len(timeline) / timeline.fps:.1f} s at {timeline.fps:g} fps"]
     steps = f"{timeline.steps} step{'s' if timeline.steps > 1 else ''}"
     words = [
         tool.name,
-        frames + back,
         *film,
         f"{size[0]}x{size[1]}",
         f"{timeline.sampler}, {steps}",

@@ -10,7 +10,7 @@ from PIL import Image, ImageColor, ImageDraw
 
 from ..smoothness.plot import round_unit
 from .board import Board
-from .series import OTHERS, Line, Plot
+from .series import Line, Plot
 from .text import FAINT, GRID, PANEL, SOFT, TEXT, colour, font, shorten, width
 
 HEIGHT, GAP = 118, 30
@@ -112,15 +112,9 @@ def _legend(pen: ImageDraw.ImageDraw, plot: Plot, left: int, top: int, right: in
             if number == -1:
                 pen.line([(left + x + 8, y + 2), (left + x + 8, y + 16)], FAINT, 2)
             elif number >= 0:
-                pen.rounded_rectangle(
-                    (left + x, y + 7, left + x + 18, y + 11), 2, _colour(plot.lines[number], number)
-                )
+                pen.rounded_rectangle((left + x, y + 7, left + x + 18, y + 11), 2, colour(number))
             pen.text((left + x + 26, y), name, SOFT, font(CAPTION))
     return _heading(len(rows))
-
-
-def _colour(line: Line, number: int) -> str:
-    return FAINT if line.name.endswith(f" {OTHERS}") else colour(number)
 
 
 def _panel(
@@ -153,7 +147,7 @@ def _panel(
         x, ground = place(mark, low)
         ink.line([(x, place(mark, high)[1]), (x, ground)], (*_rgb(FAINT), 150), FINE)
     for number, line in enumerate(plot.lines):
-        rgb = _rgb(_colour(line, number))
+        rgb = _rgb(colour(number))
         for part in _parts(line) if plot.shares else [line.points]:
             points = [place(frame, value) for frame, value in part]
             if plot.shares and len(points) > 1 and len(plot.lines) <= TINTED:
@@ -162,7 +156,7 @@ def _panel(
                 ImageDraw.Draw(tint).polygon([*points, *ends], 26)
                 fine.alpha_composite(_tinted(rgb, tint))
             ink.line(points, (*rgb, 255), round(2.2 * FINE), joint="curve")
-            for px, py in points if len(line.points) <= DOTTED else ():
+            for px, py in points if board.length <= DOTTED else ():
                 r = 2.6 * FINE
                 ink.ellipse((px - r, py - r, px + r, py + r), (*rgb, 255))
     drawn = fine.resize((fine.width // FINE, fine.height // FINE), Image.Resampling.LANCZOS)

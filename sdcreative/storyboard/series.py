@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 
 from ..core.timeline import Blend, Follow, Inversion, Mixture, Noise, Shot
 
-MOST_LINES = 24
-"""lines in a plot; of more, the smallest are added up"""
 RESTLESS = 8
 """more things than this, another one every other frame or more often, make no plot"""
-EMPTY, OTHERS = "(empty)", "others"
+EMPTY = "(empty)"
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,8 @@ class Line:
 
     Attributes:
         name: for the legend.
-        points: (frame, value) pairs, frames increasing.
+        points: (frame, value) pairs, frames increasing; shares of 0 may be left out between two
+            others.
     """
 
     name: str
@@ -112,24 +111,14 @@ class _Shares:
         """None where there is one thing only, or another one all the time."""
         if len(self.found) < 2 or self._restless():
             return None
-        names = list(self.found)
-        if len(names) > MOST_LINES:
-            largest = sorted(names, key=lambda name: -sum(self.found[name].values()))
-            kept = set(largest[: MOST_LINES - 1])
-            names = [name for name in names if name in kept]
-        lines = [
-            Line(name, tuple((frame, self.found[name].get(frame, 0.0)) for frame in frames))
-            for name in names
-        ]
-        if len(names) < len(self.found):
-            shown = [sum(values) for values in zip(*(_values(line) for line in lines), strict=True)]
-            rest = (max(0.0, 1 - share) for share in shown)
-            lines.append(
-                Line(
-                    f"{len(self.found) - len(names)} {OTHERS}",
-                    tuple(zip(frames, rest, strict=True)),
-                )
-            )
+        place = {frame: index for index, frame in enumerate(frames)}
+        lines = []
+        for name, shares in self.found.items():
+            # Where it comes up and where it ends are told; of hundreds of things, most are
+            # nowhere to be seen in most frames.
+            near = {place[frame] + step for frame in shares for step in (-1, 0, 1)}
+            shown = (frames[index] for index in sorted(near) if 0 <= index < len(frames))
+            lines.append(Line(name, tuple((frame, shares.get(frame, 0.0)) for frame in shown)))
         return Plot(self.title, tuple(lines), shares=True)
 
     def fact(self) -> str | None:
@@ -240,7 +229,3 @@ def sources(shot: Shot) -> tuple[frozenset[Hashable], ...]:
         frozenset(prompt_shares(shot.negative)),
         frozenset(noise_shares(started_from(shot))),
     )
-
-
-def _values(line: Line) -> list[float]:
-    return [value for _, value in line.points]

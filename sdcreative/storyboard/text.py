@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -17,6 +18,14 @@ COLOURS = (
     "#7b3fa0", "#8c6d31", "#c2185b", "#5f8700",
 )  # fmt: skip
 MORE, DOT = "...", "  ·  "
+HELD = "·°"
+"""beside those of ASCII, characters that Pillow's own font has"""
+SPELT = str.maketrans(
+    {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
+     "đ": "d", "Đ": "D", "ð": "d", "þ": "th", "ı": "i", "“": '"', "”": '"', "„": '"', "«": '"',
+     "»": '"', "‘": "'", "’": "'", "‚": ",", "–": "-", "—": "-", "×": "x"}
+)  # fmt: skip
+"""what stands for letters and marks that the font lacks, and that are no letter with an accent"""
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -27,6 +36,20 @@ def font(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
+def drawable(text: str) -> str:
+    """A text in characters that the font has, as far as it can be: accents are left out.
+
+    >>> drawable("Café “Zürich”, 熊")
+    'Cafe "Zurich", 熊'
+    """
+    found = []
+    for letter in text.translate(SPELT):
+        plain = unicodedata.normalize("NFKD", letter)
+        bare = "".join(part for part in plain if not unicodedata.combining(part))
+        found.append(letter if letter in HELD or not bare.isascii() else bare)
+    return "".join(found)
+
+
 def width(text: str, size: int) -> float:
     """Of one line, in pixels."""
     return font(size).getlength(text)
@@ -34,6 +57,7 @@ def width(text: str, size: int) -> float:
 
 def shorten(text: str, size: int, room: float) -> str:
     """The text, or as much of its beginning as there is room for, in pixels."""
+    text = drawable(text)
     if width(text, size) <= room:
         return text
     low, high = 0, len(text)
@@ -56,7 +80,7 @@ def wrap(text: str, size: int, room: float, most: int) -> list[str]:
         most: lines, at least 1.
     """
     lines: list[str] = []
-    words = text.split()
+    words = drawable(text).split()
     while words and len(lines) < most - 1:
         count = 1
         while count < len(words) and width(" ".join(words[: count + 1]), size) <= room:
@@ -73,7 +97,7 @@ def wrap(text: str, size: int, room: float, most: int) -> list[str]:
 def join(items: Iterable[str], size: int, room: float) -> list[str]:
     """Lines of items with dots between them; no item goes over the end of a line."""
     lines: list[str] = []
-    for item in items:
+    for item in map(drawable, items):
         longer = lines[-1] + DOT + item if lines else item
         if lines and width(longer, size) <= room:
             lines[-1] = longer

@@ -56,11 +56,12 @@ def test_a_leap_is_mended_and_the_film_written() -> None:
     there = {key: store.path(key).stat().st_mtime_ns for key in store}
     done = repair("leap")
     assert done.exit_code == 0, (done.output, done.exception)
-    added = int(re.search(r"(\d+) frames added", done.output)[1])  # type: ignore[index]
+    added = int(re.search(r"(\d+) frames? added", done.output)[1])  # type: ignore[index]
     before, after = map(float, re.findall(r"([\d.]+) (?:before|after)", done.output))
     assert added >= 1
     assert after < before
     assert "frame 4 to 5: " in done.output
+    assert "--most" not in done.output
     assert count_frames(Path("leap_repaired.mp4")) == 8 + added
     assert all(store.path(key).stat().st_mtime_ns == when for key, when in there.items())
     assert len(list(store)) == 8 + added
@@ -80,7 +81,8 @@ def test_nothing_is_overwritten_unasked_or_rendered_in_vain() -> None:
     assert isinstance(repair("leap").exception, OutputError)
     assert len(list(FrameStore(frames_folder()))) == count
     done = repair("leap", "--overwrite", "--most", "1")
-    assert "1 frames added" in done.output
+    assert "1 frame added" in done.output
+    assert "a larger --most goes on" in done.output
     assert count_frames(Path("leap_repaired.mp4")) == 9
 
 

@@ -104,13 +104,13 @@ def test_a_film_that_is_placed_by_what_it_shows_is_shown_as_it_was_placed() -> N
 def test_what_cannot_be_shown_is_refused() -> None:
     Path("film_storyboard.png").touch()
     assert isinstance(call("film.yaml").exception, OutputError)
+    assert "ending '.txt'" in str(call("film.yaml", "-o", "a.txt").exception)
     assert not list(FrameStore(frames_folder()))
     assert call("film.yaml", "--overwrite", "--stills", "1").exit_code == 0
     Path("train.yaml").write_text("plugin: train\n", encoding="utf-8")
     refused = call("train.yaml").exception
     assert isinstance(refused, UsageError)
     assert "makes no film" in str(refused)
-    assert "ending '.txt'" in str(call("film.yaml", "-o", "a.txt").exception)
 
 
 def test_later_frames_of_a_feedback_film_are_shown_once_they_are_there() -> None:

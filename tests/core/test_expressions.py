@@ -180,8 +180,16 @@ def test_names_of_sound_are_what_is_heard():
     assert not parse_expression("4 + t").hears
 
 
+def test_the_branch_that_is_not_taken_need_not_have_a_value():
+    assert value("where(t == 20, 5, 1/(t - 20))") == 5
+    assert value("where(t != 20, sqrt(-t), 6)") == 6
+    assert type(value("where(1, t, 0)")) is float
+    with pytest.raises(UsageError, match="divides by 0"):
+        value("where(t == 20, 1/(t - 20), 5)")
+
+
 def test_hearing_needs_a_sound():
-    for text in ("onset", "where(t > 0, 1, max(1, onset))"):
+    for text in ("onset", "where(t < 0, 1, max(1, onset))"):
         with pytest.raises(UsageError, match="'onset' needs 'audio'"):
             value(text)
     with pytest.raises(UsageError, match="'onse' is unknown; did you mean 'onset'"):

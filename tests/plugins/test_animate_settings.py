@@ -160,15 +160,15 @@ def test_forms_of_timing(text: str, times: tuple[float, ...], frames: int) -> No
         ),
         (
             "keyframes: {5: a, 9: b}",
-            "2:16: keyframes.5.frame: the first keyframe has to be at 0",
+            "2:16: keyframes.5.frame: the first keyframe has to be at 0; leave its time out",
         ),
         (
             "keyframes:\n- {prompt: a, at: 1}\n- {prompt: b, at: 2}",
-            "3:19: keyframes.0.at: the first keyframe has to be at 0",
+            "3:19: keyframes.0.at: the first keyframe has to be at 0; leave its time out",
         ),
         (
             "keyframes:\n- {prompt: a, at: 0}\n- {prompt: b, at: 2}\n- {prompt: c, at: 2}",
-            "5:19: keyframes.2.at: not later than the keyframe before it",
+            "5:19: keyframes.2.at: not later than the keyframe before it; move it",
         ),
         (
             "keyframes:\n- {prompt: a, at: 0}\n- {prompt: b, frame: 9}",
@@ -290,11 +290,11 @@ def test_forms_of_timing(text: str, times: tuple[float, ...], frames: int) -> No
         ),
         (
             "keyframes: [a, {prompt: b, at: beat 5}, {prompt: c, at: bar 2}]\nbpm: 120",
-            "2:57: keyframes.2.at: not later than the keyframe before it",
+            "2:57: keyframes.2.at: not later than the keyframe before it; move it",
         ),
         (
             "keyframes: [{prompt: a, at: beat 2}, {prompt: b, at: beat 5}]\nbpm: 120",
-            "2:29: keyframes.0.at: the first keyframe has to be at 0",
+            "2:29: keyframes.0.at: the first keyframe has to be at 0; leave its time out",
         ),
         (
             "keyframes: [a, b]\nbpm: 120",
@@ -310,12 +310,12 @@ def test_forms_of_timing(text: str, times: tuple[float, ...], frames: int) -> No
         ),
         (
             "keyframes: [{prompt: a, at: beat 1}, {prompt: b, at: beat 5}]\naudio: {file: a.wav}",
-            "2:29: keyframes.0.at: the first keyframe is at 0; leave its time out",
+            "2:29: keyframes.0.at: the first keyframe has to be at 0; leave its time out",
         ),
         (
             "keyframes: [a, {prompt: b, at: beat 5}, {prompt: c, at: beat 4}]\n"
             "audio: {file: a.wav}",
-            "2:57: keyframes.2.at: not later than the keyframe before it",
+            "2:57: keyframes.2.at: not later than the keyframe before it; move it",
         ),
         (
             "keyframes: [a, {prompt: b, at: beat 5}]\naudio: {file: a.wav}\nseconds: 3",
@@ -343,15 +343,18 @@ def test_forms_of_timing(text: str, times: tuple[float, ...], frames: int) -> No
         ),
         (
             "keyframes:\n- {prompt: a, at: 0, hold: 2}\n- {prompt: b, at: 2}\nfps: 4",
-            "3:28: keyframes.0.hold: held for 8 frames, but the next keyframe comes after 8",
+            "3:28: keyframes.0.hold: held for 8 frames, but the next keyframe comes after 8; "
+            "hold it for less",
         ),
         (
             "keyframes:\n  0: a\n  4: {prompt: b, hold: 5 frames}\nloop: true",
-            "4:24: keyframes.4.hold: held for 5 frames, but the next keyframe comes after 4",
+            "4:24: keyframes.4.hold: held for 5 frames, but the next keyframe comes after 4; "
+            "hold it for less",
         ),
         (
             "keyframes: [{prompt: a, hold: 5 frames}, b]\nframes: 6",
-            "3:9: frames: the keyframes are held for 5 of 5 frames",
+            "3:9: frames: the keyframes are held for 5 of 5 frames; hold them for less, or "
+            "make the film longer",
         ),
         (
             "keyframes: [a, {prompt: b, seed: 3}]\nnoise: circle",

@@ -71,7 +71,9 @@ def test_holds_are_taken_from_the_sound() -> None:
     found = places(film({"prompt": "a", "hold": 0.4}, "b", audio=audio, fps=10))
     assert len(found) == 10
     assert list(found[:5]) == [0] * 5
-    with pytest.raises(SettingError, match=r"^the keyframes are held for 20 of 9 frames$"):
+    with pytest.raises(
+        SettingError, match=r"^the keyframes are held for 20 of 9 frames; hold them for less"
+    ):
         film({"prompt": "a", "hold": 2}, "b", audio=audio, fps=10)
 
 
@@ -166,6 +168,29 @@ def test_nothing_is_heard_before_the_film_is_made() -> None:
     with pytest.raises(DataError, match=r"^none.wav"):
         timeline(settings)
     AnimateSettings(keyframes=["a", "b"], audio={"file": "none.wav"}, guidance_scale="5*bass")
+
+
+def test_what_is_strong_is_measured_in_the_film_alone() -> None:
+    """The first half of the sound is soft, and the film ends with it."""
+    times = [0.5 + i / 2 for i in range(16)]
+    audio = clicks(times, 8.5) | {"drive": "none"}
+    samples, rate = soundfile.read(audio["file"])
+    samples[: round(4.25 * rate)] *= 0.05
+    soundfile.write(audio["file"], samples, rate, subtype="FLOAT")
+    made = film(
+        "a", {"prompt": "b", "at": "beat 7"}, audio=audio, fps=12, guidance_scale="loudness"
+    )
+    scales = [shot.guidance_scale for shot in shots(made)]
+    assert len(scales) == 43
+    assert scales == list(hear(Audio(**audio), 12, len(scales)).loudness)
+    assert max(scales) == 1
+
+
+def test_beats_that_are_not_found_are_told_where_they_are_wanted() -> None:
+    audio = clicks([], 2.0)
+    with pytest.raises(SettingError, match=r"^no beat was found; give 'bpm'") as error:
+        film("a", {"prompt": "b", "at": "beat 5"}, audio=audio)
+    assert error.value.path == ("keyframes", 1, "at")
 
 
 def test_times_that_the_beats_turn_out_not_to_fit_are_told() -> None:

@@ -165,7 +165,10 @@ def test_the_film_begins_with_a_picture() -> None:
         ("prompts: 3", "2:10: prompts: 3 is not text or a list or a mapping of keys"),
         ("prompts: []", "2:10: prompts: 0 items; at least 1 item"),
         ('prompts: {0: a, "0": b}', "2:22: prompts.0: frame 0 again; keep one of them"),
-        ("prompts: a | b | c\nframes: 2", "2:10: prompts: 3 prompts in 2 frames"),
+        (
+            "prompts: a | b | c\nframes: 2",
+            "2:10: prompts: 3 prompts in 2 frames; give one or more frames to each",
+        ),
         ("prompts: a\nzoom: 0", "3:7: zoom: 0 is too small; at least 0.1"),
         ("prompts: a\nstrength: 1.2", "3:11: strength: 1.2 is too large; at most 1"),
         (
@@ -184,6 +187,11 @@ def test_the_film_begins_with_a_picture() -> None:
         (
             "prompts: a\nstrength_schedule: 0:(0.6)",
             "3:20: strength_schedule: is Deforum's; give 'strength', 1 minus Deforum's",
+        ),
+        ("prompts: a\nW: 512", "3:4: W: is Deforum's; give 'size', as in 768x512"),
+        (
+            "prompts: a\nseed: 3\nseeds: fixed\nvariation_seed: 3\nvariation: 0.2",
+            "5:17: variation_seed: is the seed of all frames already; give another",
         ),
         ("prompts: a\nvariation: 1", "3:12: variation: needs 'variation_seed', where it leads to"),
         (

@@ -228,6 +228,7 @@ def test_without_metadata_the_sheet_says_nothing(
         ("prompt: a\nseeds: [1, 2, 1]", "3:15: seeds.2: seed 1 again; keep one of them"),
         ("prompt: a\nseeds: [1, 2]\nfirst: 4", "4:8: first: give 'seeds' or 'first', not both"),
         ("prompt: a\nfirst: 1000", "3:8: first: 1000 is too large; at most 256"),
+        ("prompt: a\nprocess: [deflicker]", "3:10: process: is for films and pictures, not for"),
         ("prompt: a\nshow: 1", "3:7: show: 1 is too small; at least 2"),
         ("prompt: a\noutput: a.mp4", "3:9: output: 'a.mp4' is no picture; end it with .png"),
     ],

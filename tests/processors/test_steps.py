@@ -78,7 +78,13 @@ def test_names_alone_and_with_settings_in_their_order() -> None:
         ([{"deflicker": {"strength": 2}}], "process[0].deflicker.strength: 2 is too large; at"),
         ([{"upscale": {"network": "photo"}}], "process[0].upscale.network: is only for"),
         ([{"upscale": None}], "process[0].upscale: null is not a mapping of its settings"),
-        ([{"upscale": {}, "deflicker": {}}], "process[0]: a mapping of keys is not a processor's"),
+        (
+            [{"upscale": None, "scale": 2}],
+            "process[0]: 'scale' beside 'upscale'; settings stand further in than their",
+        ),
+        ([{"upscale": {}, "deflicker": {}}], "process[0]: 'deflicker' beside 'upscale'; settings"),
+        ([{}], "process[0]: a mapping of keys is not a processor's name"),
+        ([{3: {}, 4: {}}], "process[0]: a mapping of keys is not a processor's name"),
         ([3], "process[0]: 3 is not a processor's name"),
         ("deflicker", "process: 'deflicker' is not a list of processors"),
     ],
@@ -166,10 +172,25 @@ def test_a_processor_that_breaks_its_word_is_named(process: Any, message: str) -
         list(apply_steps([step(process)], FILM, pictures()))
 
 
-@pytest.mark.parametrize("plan", [lambda s, f: None, lambda s, f: replace(f, length=0)])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        lambda s, f: None,
+        lambda s, f: replace(f, length=0),
+        lambda s, f: replace(f, fps=0.0),
+        lambda s, f: replace(f, fps=float("nan")),
+    ],
+)
 def test_a_plan_that_is_no_film_names_its_processor(plan: Any) -> None:
     with pytest.raises(PluginError, match="processor 'my-own' plans"):
         plan_steps([step(double, plan)], FILM)
+
+
+def test_pictures_that_no_machine_holds_are_refused_before_anything_is_rendered() -> None:
+    steps = read_processors([{"upscale": {"scale": 4}}] * 6)
+    with pytest.raises(UsageError, match=r"upscale: 65536x32768 pixels come out; enlarge less"):
+        plan_steps(steps, FILM)
+    assert plan_steps(steps[:5], FILM).size == (16384, 8192)
 
 
 def test_what_the_plan_says_is_what_the_next_processor_is_told() -> None:

@@ -22,6 +22,7 @@ from sdcreative.media.writers import open_writer
 from sdcreative.presets import load_preset, validate
 from sdcreative.provenance import (
     Provenance,
+    another_output,
     describe_run,
     differences,
     preset_text,
@@ -300,3 +301,24 @@ def test_differences_are_listed_by_path() -> None:
         'g: [1] -> {"0": 1}',
     ]
     assert differences(before, before) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix", "output"),
+    [
+        ("bear.mp4", ".mp4", None),
+        ("bear.gif", ".mp4", "bear_again.gif"),
+        ("bear_000003.png", ".mp4", "bear_000003_again/"),
+        ("bear.png", ".png", None),
+        ("bear.jpg", ".png", "bear_again.jpg"),
+        ("bear.png", ".webp", "bear_again.png"),
+        ("sheet.png", None, "sheet_again.png"),
+        ("frames", ".mp4", "frames_again/"),
+    ],
+)
+def test_another_output_is_one_that_the_tool_can_write(
+    tmp_path: Path, source: str, suffix: str | None, output: str | None
+) -> None:
+    if source == "frames":
+        (tmp_path / source).mkdir()
+    assert another_output(tmp_path / source, suffix) == output

@@ -9,7 +9,17 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 
-from sdcreative import Between, Blend, Mixture, Noise, Shot, Timeline, Trunk, seed_curve
+from sdcreative import (
+    Between,
+    Blend,
+    Mixture,
+    Noise,
+    Shot,
+    Timeline,
+    Trunk,
+    seed_curve,
+    seed_wander,
+)
 from sdcreative.core.timeline import Follow, Frame, Inversion, Motion
 from sdcreative.storyboard.board import Board, fill, read_board, thin
 from sdcreative.storyboard.series import Plot, noise_shares, prompt_shares
@@ -173,10 +183,29 @@ def test_motion_is_plotted_where_it_changes_and_frames_that_follow_are_not_fille
     assert "strength 0.4" in board.facts
 
 
-def test_of_very_many_seeds_the_smallest_are_added_up() -> None:
+def test_each_of_very_many_seeds_is_told_where_it_comes_up() -> None:
     noises = [Noise(i // 4, i // 4 + 1, i % 4 / 4) for i in range(160)]
     board = read_board(film(*(Shot(Blend("a"), noise) for noise in noises)), 12)
-    found = lines(board, "seeds")
-    assert len(found) == 24
-    assert "18 others" in found
-    assert [sum(values) for values in zip(*found.values(), strict=True)] == pytest.approx([1] * 160)
+    found = {line.name: dict(line.points) for line in plot(board, "seeds").lines}
+    assert len(found) == 41
+    assert sorted(found["seed 9"]) == list(range(32, 41))
+    assert found["seed 9"][32] == found["seed 9"][40] == 0
+    for frame in range(160):
+        assert sum(shares.get(frame, 0) for shares in found.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_random_walk_has_no_keyframes_on_its_way(closed: bool) -> None:
+    noises = [Mixture(terms) for terms in seed_wander([1, 2, 3, 4], 24, 0.1, 5, closed=closed)]
+    board = read_board(film(*(Shot(Blend("a"), noise) for noise in noises)), 12)
+    assert board.keyframes == (0,)
+
+
+def test_every_picture_of_a_sheet_is_shown_and_it_has_no_plots() -> None:
+    shots = [Shot(Blend(prompt), Noise(seed)) for prompt in "ab" for seed in range(3)]
+    board = read_board(replace(film(*shots), columns=3), 12)
+    assert [still.frame for still in board.stills] == list(range(6))
+    assert board.keyframes == tuple(range(6))
+    assert board.sheet
+    assert board.plots == ()
+    assert not read_board(film(*shots), 12).sheet

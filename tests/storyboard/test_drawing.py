@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,7 +12,7 @@ from sdcreative import Blend, Noise, Shot, Timeline
 from sdcreative.storyboard.board import read_board
 from sdcreative.storyboard.drawing import MARGIN, WIDTH, draw_board, seed_words
 from sdcreative.storyboard.series import Line, Plot
-from sdcreative.storyboard.text import COLOURS, join, shorten, width, wrap
+from sdcreative.storyboard.text import COLOURS, SOFT, drawable, font, join, shorten, width, wrap
 
 LONG = "a picture of a very small bear that wears a hat and sits below a tree in the rain " * 3
 
@@ -107,3 +109,27 @@ def test_small_shares_are_left_out() -> None:
     assert seed_words({"seed 1": 0.999, "seed 2": 0.001}) == ["seed 1"]
     many = {f"seed {i}": 0.2 for i in range(5)}
     assert seed_words(many) == ["20 % seed 0", "20 % seed 1", "20 % seed 2", "2 others"]
+
+
+def test_a_sheet_has_no_seconds() -> None:
+    shots = [Shot(Blend("a bear"), Noise(seed)) for seed in range(2)]
+    timeline = Timeline(lambda: shots, 2)
+    board = replace(read_board(replace(timeline, columns=2), 12), plots=())
+    pictures = [Image.new("RGB", (64, 64))] * 2
+    without, with_seconds = (
+        np.asarray(draw_board(replace(board, sheet=sheet), pictures, "t", "s"))
+        for sheet in (True, False)
+    )
+    assert count(with_seconds, SOFT) > count(without, SOFT)
+
+
+def test_letters_that_the_font_lacks_lose_their_accents_and_become_no_boxes() -> None:
+    assert drawable("a bear · 4° {}") == "a bear · 4° {}"
+    assert drawable("Pâté, Œuf – “Straße”") == 'Pate, OEuf - "Strasse"'
+    assert drawable("熊 bär") == "熊 bar"
+    assert shorten("Bär", 16, 200) == "Bar"
+    assert wrap("ein Bär", 16, 200, 2) == ["ein Bar"]
+    assert join(["Bär"], 16, 200) == ["Bar"]
+    box = bytes(font(20).getmask("\uffff"))
+    letters = "ÀÉÎÕÜçñß“”‘’–…æøłžŐ"
+    assert not any(bytes(font(20).getmask(c)) == box for c in drawable(letters))

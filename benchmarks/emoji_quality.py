@@ -62,24 +62,24 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--model", default="emoji", help="built-in name, folder or hub id")
     add("--preset", default="train_emoji", help="how it was trained: groups, what is held out")
     add("--groups", nargs="+", help="groups it was trained on, if not the preset's")
-    add("--size", type=_at_least(32), default=64, help="pixels the classifier works at (64)")
-    add("--prompts", type=_at_least(1), default=100, help="things asked for (100)")
-    add("--seeds", type=_at_least(1), default=4, help="pictures of each thing (4)")
-    add("--pairs", type=_at_least(0), default=50, help="things on backgrounds (50)")
-    add("--favourite-seeds", type=_at_least(1), default=8, help="bears, and apples (8)")
+    add("--size", type=at_least(32), default=64, help="pixels the classifier works at (64)")
+    add("--prompts", type=at_least(1), default=100, help="things asked for (100)")
+    add("--seeds", type=at_least(1), default=4, help="pictures of each thing (4)")
+    add("--pairs", type=at_least(0), default=50, help="things on backgrounds (50)")
+    add("--favourite-seeds", type=at_least(1), default=8, help="bears, and apples (8)")
     add("--guidance", type=float, default=7.5, help="guidance scale (7.5)")
-    add("--steps", type=_at_least(1), default=20, help="sampling steps (20)")
+    add("--steps", type=at_least(1), default=20, help="sampling steps (20)")
     add("--sampler", default="DPM++ 2M", help="sampler (DPM++ 2M)")
-    add("--batch-size", type=_at_least(1), help="pictures denoised together")
+    add("--batch-size", type=at_least(1), help="pictures denoised together")
     add("--device", default="auto", help="auto, cpu, mps or cuda")
     add("--cache", type=Path, help="folder of drawings and classifier; the user's if left out")
-    add("--classifier-steps", type=_at_least(1), default=2000, help=f"batches of {BATCH} (2000)")
-    add("--json", type=_output_file, help="write all figures and guesses here")
-    add("--sheet", type=_output_file, help="write the generated pictures here, as one picture")
+    add("--classifier-steps", type=at_least(1), default=2000, help=f"batches of {BATCH} (2000)")
+    add("--json", type=output_file, help="write all figures and guesses here")
+    add("--sheet", type=output_file, help="write the generated pictures here, as one picture")
     return parser.parse_args(arguments)
 
 
-def _at_least(least: int) -> Callable[[str], int]:
+def at_least(least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
             raise argparse.ArgumentTypeError(f"{text!r}: give a whole number of at least {least}")
@@ -88,7 +88,7 @@ def _at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
-def _output_file(text: str) -> Path:
+def output_file(text: str) -> Path:
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r}: give a file in a folder that exists")

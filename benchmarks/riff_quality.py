@@ -20,7 +20,8 @@ them out:
   picture of the same genre;
 - the distance to the nearest training clip: RMS of loudness in [0, 1], both shrunk to 64x24.
   "Copies" are training clips sent through the autoencoder; a picture closer than 95 % of them
-  counts as memorised. Patterns repeat in composed clips, so that some held-out ones do too.
+  counts as memorised. Patterns repeat in composed clips, so that some held-out ones do too, and
+  with a poor autoencoder most of them do: read the three lines together.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from platformdirs import user_cache_path
 
 from emoji_classifier import Report
 from emoji_evaluation import Painter
-from emoji_quality import _at_least, _output_file, describe_machine
+from emoji_quality import at_least, output_file, describe_machine
 from riff_classifier import BATCH, compose_labels, read_classifier
 from riff_evaluation import Evaluation
 from sdcreative import SdcreativeError, Studio, UsageError
@@ -70,20 +71,20 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--model", help="folder, built-in name or hub id; without it the yardsticks are measured")
     add("--preset", default="train_riff", help="how it was trained: clips, what is held out")
-    add("--clips", type=_at_least(50), help="how many clips, if not the preset's")
-    add("--prompts", type=_at_least(1), default=99, help="bands asked for (99, which is all)")
-    add("--seeds", type=_at_least(1), default=2, help="pictures of each band (2)")
-    add("--solo-seeds", type=_at_least(1), default=8, help="pictures of each solo (8)")
-    add("--references", type=_at_least(1), default=480, help="held-out clips beside them (480)")
+    add("--clips", type=at_least(50), help="how many clips, if not the preset's")
+    add("--prompts", type=at_least(1), default=99, help="bands asked for (99, which is all)")
+    add("--seeds", type=at_least(1), default=2, help="pictures of each band (2)")
+    add("--solo-seeds", type=at_least(1), default=8, help="pictures of each solo (8)")
+    add("--references", type=at_least(1), default=480, help="held-out clips beside them (480)")
     add("--guidance", type=float, default=7.5, help="guidance scale (7.5)")
-    add("--steps", type=_at_least(1), default=20, help="sampling steps (20)")
+    add("--steps", type=at_least(1), default=20, help="sampling steps (20)")
     add("--sampler", default="DPM++ 2M", help="sampler (DPM++ 2M)")
-    add("--batch-size", type=_at_least(1), help="pictures denoised together")
+    add("--batch-size", type=at_least(1), help="pictures denoised together")
     add("--device", default="auto", help="auto, cpu, mps or cuda")
     add("--cache", type=Path, help="folder of clips and classifier; the preset's or the user's")
-    add("--classifier-steps", type=_at_least(1), default=700, help=f"batches of {BATCH} (700)")
-    add("--json", type=_output_file, help="write all figures here")
-    add("--sheet", type=_output_file, help="write the generated pictures here, as one picture")
+    add("--classifier-steps", type=at_least(1), default=700, help=f"batches of {BATCH} (700)")
+    add("--json", type=output_file, help="write all figures here")
+    add("--sheet", type=output_file, help="write the generated pictures here, as one picture")
     add("--smoke", action="store_true", help="few of everything: whether it runs, in a minute")
     options = parser.parse_args(arguments)
     if options.smoke:

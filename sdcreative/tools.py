@@ -50,8 +50,8 @@ class PictureTool:
         try:
             return self.timeline(settings)
         except SettingError as error:
-            key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.path)
-            raise UsageError(f"{key[1:]}: {error}" if key else str(error)) from error
+            key = ".".join(map(str, error.path))
+            raise UsageError(f"{key}: {error}" if key else str(error)) from error
 
 
 @dataclass(frozen=True)

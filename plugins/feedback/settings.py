@@ -129,9 +129,10 @@ class FeedbackSettings(RenderSettings):
     @model_validator(mode="before")
     @classmethod
     def _not_deforums(cls, data: Any) -> Any:
-        for key in data if isinstance(data, dict) else ():
-            if key in DEFORUM:
-                raise SettingError(f"is Deforum's; give {DEFORUM[key]}", key)
+        found = [key for key in data if key in DEFORUM] if isinstance(data, dict) else []
+        if found:
+            others = "".join(f"; for {key} give {DEFORUM[key]}" for key in found[1:])
+            raise SettingError(f"is Deforum's; give {DEFORUM[found[0]]}{others}", found[0])
         return data
 
     @model_validator(mode="after")

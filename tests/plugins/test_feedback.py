@@ -188,6 +188,10 @@ def test_the_film_begins_with_a_picture() -> None:
             "prompts: a\nstrength_schedule: 0:(0.6)",
             "3:20: strength_schedule: is Deforum's; give 'strength', 1 minus Deforum's",
         ),
+        (
+            "prompts: a\nmax_frames: 9\ntranslation_y: 1",
+            "3:13: max_frames: is Deforum's; give 'frames'; for translation_y give 'shift_y'",
+        ),
         ("prompts: a\nW: 512", "3:4: W: is Deforum's; give 'size', as in 768x512"),
         (
             "prompts: a\nseed: 3\nseeds: fixed\nvariation_seed: 3\nvariation: 0.2",

@@ -40,7 +40,7 @@ from platformdirs import user_cache_path
 
 from emoji_classifier import Report
 from emoji_evaluation import Painter
-from emoji_quality import at_least, output_file, describe_machine
+from emoji_quality import at_least, describe_machine, output_file
 from riff_classifier import BATCH, compose_labels, read_classifier
 from riff_evaluation import Evaluation
 from sdcreative import SdcreativeError, Studio, UsageError

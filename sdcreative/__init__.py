@@ -20,22 +20,22 @@ _HOMES = {
     "find_easing": ".core.easing",
     "parse_schedule": ".core.schedules",
     "Schedule": ".core.schedules",
+    "Blend": ".core.shots",
+    "Crossfade": ".core.shots",
+    "Curve": ".core.shots",
+    "Follow": ".core.shots",
+    "Inversion": ".core.shots",
+    "Mixture": ".core.shots",
+    "Motion": ".core.shots",
+    "Noise": ".core.shots",
+    "Shot": ".core.shots",
+    "Trunk": ".core.shots",
     "Arc": ".core.timeline",
     "Between": ".core.timeline",
-    "Blend": ".core.timeline",
-    "Crossfade": ".core.timeline",
-    "Curve": ".core.timeline",
-    "Follow": ".core.timeline",
     "Frame": ".core.timeline",
-    "Inversion": ".core.timeline",
-    "Mixture": ".core.timeline",
-    "Motion": ".core.timeline",
-    "Noise": ".core.timeline",
     "Retiming": ".core.timeline",
-    "Shot": ".core.timeline",
     "Sound": ".core.timeline",
     "Timeline": ".core.timeline",
-    "Trunk": ".core.timeline",
     "Position": ".core.timing",
     "positions": ".core.timing",
     "seed_arc": ".core.walks",
@@ -83,24 +83,19 @@ __all__ = ["__version__", *_HOMES]
 if TYPE_CHECKING:
     from .core.easing import find_easing
     from .core.schedules import Schedule, parse_schedule
-    from .core.timeline import (
-        Arc,
-        Between,
+    from .core.shots import (
         Blend,
         Crossfade,
         Curve,
         Follow,
-        Frame,
         Inversion,
         Mixture,
         Motion,
         Noise,
-        Retiming,
         Shot,
-        Sound,
-        Timeline,
         Trunk,
     )
+    from .core.timeline import Arc, Between, Frame, Retiming, Sound, Timeline
     from .core.timing import Position, positions
     from .core.walks import seed_arc, seed_circle, seed_curve, seed_orbit
     from .core.wandering import seed_wander

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from .core.noise import blend_noise, draw_noise, mix_noise
-from .core.timeline import Crossfade, Follow, Inversion, Mixture, Noise, Shot
+from .core.shots import Crossfade, Follow, Inversion, Mixture, Noise, Shot
 from .embeddings import Embeddings, remember
 from .errors import UsageError
 from .inverting import Inverter, missed_by

@@ -16,7 +16,8 @@ from torch import Tensor
 from .beginnings import Beginnings, fitted, without_weightless
 from .core.conditioning import Conditioning
 from .core.sampling import Inpainting, denoise, initial_latents
-from .core.timeline import Crossfade, Mixture, Noise, Shot, Timeline, Trunk
+from .core.shots import Crossfade, Mixture, Noise, Shot, Trunk
+from .core.timeline import Timeline
 from .embeddings import Embeddings, remember
 from .errors import UsageError
 from .models.denoiser import predictor

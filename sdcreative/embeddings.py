@@ -10,7 +10,7 @@ import torch
 
 from .core.conditioning import Conditioning, Neighbours, align, blend, fit, pad, stack
 from .core.sampling import Guidance
-from .core.timeline import Blend
+from .core.shots import Blend
 from .models.loading import Parts
 from .models.text import encode
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .core.inversion import Path, invert
 from .core.sampling import denoise, initial_latents
-from .core.timeline import Inversion
+from .core.shots import Inversion
 from .embeddings import Embeddings, remember
 from .errors import UsageError
 from .models.denoiser import predictor

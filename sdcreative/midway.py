@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .core.timeline import Blend, Crossfade, Follow, Inversion, Mixture, Noise, Shot, Trunk
+from .core.shots import Blend, Crossfade, Follow, Inversion, Mixture, Noise, Shot, Trunk
 from .core.walks import Terms, as_terms, seed_arc
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .core.inversion import ITERATIONS
-from .core.timeline import Inversion, Noise, Shot, Timeline, Trunk
+from .core.shots import Inversion, Noise, Shot, Trunk
+from .core.timeline import Timeline
 from .models.sampler_names import check_steps, describe
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from .core.motion import followed
 from .core.noise import blend_noise
-from .core.timeline import Between, Follow, Shot, Timeline
+from .core.shots import Follow, Shot
+from .core.timeline import Between, Timeline
 from .denoising import Denoiser, Prepared
 from .errors import RenderError
 from .memory import halving, is_out_of_memory

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .core.timeline import Between, Follow, Frame, Shot, Timeline
+from .core.shots import Follow, Shot
+from .core.timeline import Between, Frame, Timeline
 from .errors import DataError, UsageError
 from .metrics import Metric
 from .midway import midway

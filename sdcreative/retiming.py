@@ -14,7 +14,8 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from .core.retiming import ArcLength, Steps, measure_steps
-from .core.timeline import Retiming, Shot, Timeline
+from .core.shots import Shot
+from .core.timeline import Retiming, Timeline
 from .errors import PluginError, UsageError
 from .metrics import Metric, find_metric
 

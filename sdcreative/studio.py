@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .core.shots import Blend, Noise, Shot
 from .core.stream import ahead
-from .core.timeline import Blend, Noise, Shot, Timeline
+from .core.timeline import Timeline
 from .errors import UsageError
 from .media.replay import there_and_back
 from .models.loading import Parts, load_parts

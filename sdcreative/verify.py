@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .core.motion import followed
-from .core.timeline import Between, Follow, Frame, Shot, Timeline
+from .core.shots import Follow, Shot
+from .core.timeline import Between, Frame, Timeline
 from .runs.store import FrameStore
 
 if TYPE_CHECKING:

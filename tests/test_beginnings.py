@@ -12,7 +12,8 @@ from PIL import Image
 
 from sdcreative import Between, Blend, Noise, RenderError, Shot, Studio, Timeline, UsageError
 from sdcreative.core.motion import followed
-from sdcreative.core.timeline import Crossfade, Follow, Frame, Inversion, Motion
+from sdcreative.core.shots import Crossfade, Follow, Inversion, Motion
+from sdcreative.core.timeline import Frame
 from sdcreative.planning import plan
 from sdcreative.runs.kept import KeptFrames
 from sdcreative.runs.keys import frame_keys

@@ -12,7 +12,7 @@ from sdcreative import Blend, Curve, Studio
 from sdcreative.core.conditioning import Conditioning
 from sdcreative.core.curves import smooth_slerp
 from sdcreative.core.interpolation import slerp
-from sdcreative.core.timeline import Centre
+from sdcreative.core.shots import Centre
 from sdcreative.embeddings import Embeddings
 
 BEAR, APPLE, CAR = "a picture of a bear", "a picture of a red apple", "a blue car"

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from sdcreative import Between, Blend, Curve, Mixture, Noise, Shot, Studio, Timeline, Trunk
-from sdcreative.core.timeline import Crossfade, Follow, Frame, Inversion
+from sdcreative.core.shots import Crossfade, Follow, Inversion
+from sdcreative.core.timeline import Frame
 from sdcreative.errors import DataError, UsageError
 from sdcreative.metrics import find_metric
 from sdcreative.repair import midway, repair

@@ -13,7 +13,6 @@ from sdcreative import (
     Noise,
     Retiming,
     Shot,
-    Sound,
     Timeline,
     positions,
     seed_arc,
@@ -35,14 +34,12 @@ def timeline(settings: SeedWalkSettings) -> Timeline:
         SettingError: a sound too short or too long for the walk.
         DataError: a sound that cannot be read.
     """
-    audio, sound = settings.audio, None
+    audio = settings.audio
     if audio:
         from sdcreative import hear, sound_seconds
     times = settings.times(sound_seconds(audio) if audio and settings.by_ear else None)
     length = times[-1] + (0 if settings.closed else 1)
     energy = hear(audio, settings.fps, length).energy(audio.drive) if audio else ()
-    if audio and not audio.mute:
-        sound = Sound(audio.file, audio.start, audio.fade_in, audio.fade_out)
     legs = len(times) - 1
     walk = _walk(settings, times[-1])
 
@@ -74,7 +71,7 @@ def timeline(settings: SeedWalkSettings) -> Timeline:
             ping_pong=settings.ping_pong,
             closed=settings.closed,
             retiming=retiming,
-            sound=sound,
+            sound=audio.sound() if audio else None,
         )
 
     return film()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 from .curves import EVEN, Spans, smooth_lerp, smooth_slerp
-from .timeline import Method
+from .shots import Method
 
 
 @dataclass(frozen=True, eq=False)

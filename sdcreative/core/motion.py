@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .timeline import Border, ColourSpace, Follow, Motion
+from .shots import Border, ColourSpace, Follow, Motion
 
 if TYPE_CHECKING:
     from PIL.Image import Image

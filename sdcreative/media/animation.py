@@ -11,13 +11,12 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
 from ..errors import OutputError
-from .image import check_side, png_text
+from .image import png_text
 from .picture_tags import gif_comment, webp_chunks
 
 
@@ -51,7 +50,6 @@ class GifStream:
     def __init__(
         self, file: BinaryIO, size: tuple[int, int], rate: Fraction, metadata: Mapping[str, str]
     ) -> None:
-        check_side(Path(file.name), size, "GIF")
         self._file = file
         self._clock = Clock(rate, 100, 2)
         file.write(b"GIF89a" + struct.pack("<HHBBB", *size, 0x70, 0, 0))
@@ -93,7 +91,6 @@ class WebpStream:
     def __init__(
         self, file: BinaryIO, size: tuple[int, int], rate: Fraction, metadata: Mapping[str, str]
     ) -> None:
-        check_side(Path(file.name), size, "WEBP")
         self._file = file
         self._canvas = _three_bytes(size[0] - 1) + _three_bytes(size[1] - 1)
         self._clock = Clock(rate, 1000)

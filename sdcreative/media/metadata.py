@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import DataError
 from .film_tags import read_iso, read_matroska
 from .picture_tags import read_gif, read_jpeg, read_png, read_webp
+from .probing import frame_files
 from .sound_tags import read_flac, read_wav, tag_sound
 from .tags import Source, check_tags
 
@@ -46,7 +47,7 @@ def read_tags(path: Path | str) -> dict[str, str]:
     """
     path = Path(path)
     if path.is_dir():
-        frames = sorted(path.glob("*.png"))
+        frames = frame_files(path)
         if not frames:
             raise DataError(f"{path}: is a folder without frames; give a finished file")
         path = frames[0]

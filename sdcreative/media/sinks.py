@@ -158,6 +158,7 @@ class StreamSink(_FileSink):
         rate: Fraction,
         metadata: Mapping[str, str],
     ) -> None:
+        check_side(path, size, path.suffix[1:].upper())
         super().__init__(path, overwrite, metadata)
         self._file = self._staged.path.open("wb")
         try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from .. import __version__
-from ..core.timeline import Noise, Shot, Timeline
+from ..core.shots import Noise, Shot
+from ..core.timeline import Timeline
 from ..models.digests import model_digest
 from ..models.sources import fetch, resolve
 from ..runs.home import models_file

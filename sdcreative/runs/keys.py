@@ -11,7 +11,8 @@ from typing import Any
 
 from PIL import Image
 
-from ..core.timeline import Between, Follow, Timeline
+from ..core.shots import Follow
+from ..core.timeline import Between, Timeline
 from ..errors import RenderError
 
 FORMAT = 1

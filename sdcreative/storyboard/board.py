@@ -7,7 +7,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..core.timeline import Follow, Shot, Timeline
+from ..core.shots import Follow, Shot
+from ..core.timeline import Timeline
 from .series import Plot, Series, noise_shares, prompt_shares, sources, started_from, worded
 
 FEW, ENOUGH = 4, 5

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
-from ..core.timeline import Blend, Follow, Inversion, Mixture, Noise, Shot
+from ..core.shots import Blend, Follow, Inversion, Mixture, Noise, Shot
 
 RESTLESS = 8
 """more things than this, another one every other frame or more often, make no plot"""

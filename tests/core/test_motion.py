@@ -10,7 +10,7 @@ from skimage import color
 
 from sdcreative import UsageError
 from sdcreative.core import motion
-from sdcreative.core.timeline import Border, ColourSpace, Follow, Motion
+from sdcreative.core.shots import Border, ColourSpace, Follow, Motion
 
 BORDERS: tuple[Border, ...] = ("reflect", "wrap", "replicate")
 PADDING = {"reflect": "symmetric", "wrap": "wrap", "replicate": "edge"}

@@ -294,3 +294,11 @@ def test_sounds_of_other_kinds_take_no_tags(tmp_path: Path) -> None:
         tag_sound(tmp_path / "a.mp3", TAGS)
     with pytest.raises(OutputError, match="ASCII without '='"):
         make(tmp_path, ".flac", {"a=b": "c"})
+
+
+def test_a_folder_of_other_pictures_says_nothing(tmp_path: Path) -> None:
+    write_picture(Image.new("RGB", (8, 8)), tmp_path / "photo.png", metadata={"sdcreative": "x"})
+    with pytest.raises(DataError, match="is a folder without frames"):
+        read_tags(tmp_path)
+    write_picture(Image.new("RGB", (8, 8)), tmp_path / "a_000000.png", metadata={"sdcreative": "y"})
+    assert read_tags(tmp_path) == {"sdcreative": "y"}

@@ -509,3 +509,10 @@ def test_an_interrupt_while_finishing_keeps_the_film(
     assert writer.published
     assert count_frames(path) == 3
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(("name", "side"), [("wide.gif", 65_536), ("wide.webp", 16_384)])
+def test_a_stream_too_wide_is_refused_by_its_own_name(tmp_path: Path, name: str, side: int) -> None:
+    with pytest.raises(OutputError, match=f"^{tmp_path / name}: {side}x8 pixels"):
+        open_writer(tmp_path / name, 12, (side, 8), length=2)
+    assert not list(tmp_path.iterdir())

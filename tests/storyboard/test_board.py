@@ -20,7 +20,8 @@ from sdcreative import (
     seed_curve,
     seed_wander,
 )
-from sdcreative.core.timeline import Follow, Frame, Inversion, Motion
+from sdcreative.core.shots import Follow, Inversion, Motion
+from sdcreative.core.timeline import Frame
 from sdcreative.storyboard.board import Board, fill, read_board, thin
 from sdcreative.storyboard.series import Plot, noise_shares, prompt_shares
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .core.inversion import ITERATIONS
-from .core.shots import Inversion, Noise, Shot, Trunk
+from .core.shots import INVERSION_ITERATIONS, Inversion, Noise, Shot, Trunk
 from .core.timeline import Timeline
 from .models.sampler_names import check_steps, describe
 
@@ -64,7 +63,9 @@ def plan(timeline: Timeline, composes: Callable[[int], bool] = lambda index: Tru
         evaluations += rest * _passes(frame.guidance_scale)
         for one in _inversions(frame) - inverted:
             inverted.add(one)
-            evaluations += timeline.steps * ITERATIONS + total * _passes(one.guidance_scale)
+            evaluations += timeline.steps * INVERSION_ITERATIONS + total * _passes(
+                one.guidance_scale
+            )
     probes = probing = 0
     if (retiming := timeline.retiming) is not None:
         probes = retiming.segments * retiming.probes

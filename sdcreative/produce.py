@@ -21,7 +21,7 @@ from .interrupts import unbroken
 from .media.replay import there_and_back
 from .media.writers import Writer
 from .models.digests import model_digest
-from .models.placement import pick_device, pick_dtype
+from .models.placement import device_name, dtype_name
 from .models.sizes import fit_size, native_size
 from .models.sources import fetch, resolve
 from .outlet import Outlet
@@ -198,7 +198,7 @@ class _Production:
             model=self.digest,
             size=self.size,
             dtype=self.dtype,
-            device=str(pick_device(settings.device)),
+            device=device_name(settings.device),
             seed=settings.seed,
             versions={"sdcreative": __version__, **library_versions()},
             frames=len(self.timeline),
@@ -208,8 +208,7 @@ class _Production:
 
     @cached_property
     def dtype(self) -> str:
-        kind = pick_dtype(self.settings.dtype, pick_device(self.settings.device))
-        return str(kind).removeprefix("torch.")
+        return dtype_name(self.settings.dtype, device_name(self.settings.device))
 
     def _keys(self, timeline: Timeline) -> list[str]:
         return list(frame_keys(timeline, model=self.digest, size=self.size, dtype=self.dtype))

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 
-from sdcreative import Studio
+if TYPE_CHECKING:
+    from sdcreative import Studio
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Read when torch is imported, here and in children: more threads than cores only wait.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
 def studio() -> Studio:
     """The built-in model on the CPU, in float32."""
+    from sdcreative import Studio
+
     return Studio.load("emoji", device="cpu")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -107,6 +109,28 @@ def test_a_film_that_is_there_is_encoded_again_without_a_model(
     render("film.gif", ping_pong=True)
     assert count_frames(Path("film.gif")) == 16
     assert denoised == list(range(9))
+
+
+def test_a_film_that_is_there_is_encoded_again_without_torch() -> None:
+    """Importing it takes longer than encoding."""
+    render()
+    keyframes = "".join(f"  - {prompt}\n" for prompt in PROMPTS)
+    preset = f"plugin: animate\nframes: 9\nsteps: 2\nseed: 3\ndevice: cpu\nkeyframes:\n{keyframes}"
+    Path("film.yaml").write_text(preset, encoding="utf-8")
+    script = """
+import sys
+from sdcreative.cli import main
+try:
+    main(["animate", "film.yaml", "-o", "again/"])
+finally:
+    print({"torch", "diffusers", "transformers", "librosa"} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "9 of 9 frames are there already" in done.stdout
+    assert done.stdout.endswith("set()\n")
+    assert pictures("again") == pictures("film")
 
 
 def test_a_changed_keyframe_renders_its_segments_only(denoised: list[int]) -> None:

@@ -9,9 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from .sampling import Guidance, Predict, predict_guided
-
-ITERATIONS = 5
-"""evaluations per step; with these, 20 steps and no guidance a picture comes back within 3 %"""
+from .shots import INVERSION_ITERATIONS
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 
@@ -37,7 +35,7 @@ def invert(
     guidance: Guidance,
     path: Path,
     *,
-    iterations: int = ITERATIONS,
+    iterations: int = INVERSION_ITERATIONS,
     on_call: Callable[[int], None] = lambda rows: None,
 ) -> Tensor:
     """The latents at the start of the path from which DDIM comes to the clean ones.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
@@ -13,46 +15,80 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """A device by name; "auto" takes CUDA, then MPS, then the CPU.
+    """A device by name, as ``device_name`` finds it.
 
     Raises:
         UsageError: not on this machine, or not a device's name.
     """
     import torch
 
+    return torch.device(device_name(name))
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """A floating-point type by name, as ``dtype_name`` finds it.
+
+    Raises:
+        UsageError: as there.
+    """
+    import torch
+
+    dtype: torch.dtype = getattr(torch, dtype_name(name, str(device)))
+    return dtype
+
+
+def device_name(name: str = "auto") -> str:
+    """A device of this machine; "auto" takes CUDA, then MPS, then the CPU.
+
+    Where there can be no other than the CPU, torch is not imported: that takes a second or more,
+    and a finished film does without.
+
+    Raises:
+        UsageError: not on this machine, or not a device's name.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in ("auto", "cpu", "mps", "cuda") or (number and not number.isdecimal()):
+        raise UsageError(f"device {name!r} is not one of auto, cpu, mps, cuda, cuda:0, cuda:1, …")
+    if name == "cpu" or (name == "auto" and not _may_have_gpu()):
+        return "cpu"
+    import torch
+
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "mps", "cuda") or (number and not number.isdecimal()):
-        raise UsageError(f"device {name!r} is not one of auto, cpu, mps, cuda, cuda:0, cuda:1, …")
+        return "cuda" if cuda else "mps" if mps else "cpu"
     count = {"cpu": 1, "mps": int(mps), "cuda": torch.cuda.device_count() if cuda else 0}[kind]
     if int(number or 0) >= count:
         having = f"there are {count}" if count else f"this machine has no {kind}"
         raise UsageError(f"device {name!r} is not available: {having}; use auto or cpu")
-    return torch.device(name)
+    return name
 
 
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """A floating-point type by name; "auto" takes float16 on CUDA and float32 elsewhere.
+def _may_have_gpu() -> bool:
+    """False on a Linux without the device files of NVIDIA's, Tegra's, AMD's and WSL's drivers."""
+    if sys.platform != "linux":
+        return True
+    drivers = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")
+    return any(True for driver in drivers for _ in Path("/dev").glob(driver))
+
+
+def dtype_name(name: str, device: str) -> str:
+    """A floating-point type; "auto" takes float16 on CUDA and float32 elsewhere.
 
     Raises:
         UsageError: unknown, or half precision on a CPU without instructions for it, where it is
             hundreds of times slower.
     """
-    import torch
-
+    kind = device.partition(":")[0]
     if name == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
+        return "float16" if kind == "cuda" else "float32"
     if name not in DTYPES:
         raise UsageError(f"dtype {name!r} is not one of auto, {', '.join(DTYPES)}")
-    if device.type == "cpu":
+    if kind == "cpu":
         if name == "float16":
             raise UsageError("dtype float16 is not usable on the CPU; use float32 (or auto)")
         if name == "bfloat16" and not cpu_has_bfloat16():
             raise UsageError("this CPU has no instructions for bfloat16; use float32 (or auto)")
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
+    return name
 
 
 def cpu_has_bfloat16() -> bool:

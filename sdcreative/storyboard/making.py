@@ -13,7 +13,7 @@ from ..core.retiming import ArcLength
 from ..core.timeline import Timeline
 from ..errors import DataError, UsageError
 from ..models.digests import model_digest
-from ..models.placement import pick_device, pick_dtype
+from ..models.placement import device_name, dtype_name
 from ..models.sizes import fit_size, native_size
 from ..models.sources import fetch, resolve
 from ..planning import plan
@@ -69,10 +69,8 @@ def make_storyboard(
         else:
             report("timing: frames find their places when the film is rendered; shown evenly timed")
     board = read_board(placed, most)
-    dtype = pick_dtype(settings.dtype, pick_device(settings.device))
-    keys = list(
-        frame_keys(placed, model=digest, size=size, dtype=str(dtype).removeprefix("torch."))
-    )
+    dtype = dtype_name(settings.dtype, device_name(settings.device))
+    keys = list(frame_keys(placed, model=digest, size=size, dtype=dtype))
     store = FrameStore(frames_folder())
     check_writable(store.folder)
 

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from sdcreative import Blend, Studio
 from sdcreative.core.conditioning import Conditioning
-from sdcreative.core.inversion import ITERATIONS, Path, Prediction, as_noise, invert
+from sdcreative.core.inversion import Path, Prediction, as_noise, invert
 from sdcreative.core.sampling import Guidance, denoise
+from sdcreative.core.shots import INVERSION_ITERATIONS
 from sdcreative.embeddings import Embeddings
 from sdcreative.models.denoiser import predictor
 from sdcreative.models.samplers import build_sampler
@@ -75,6 +76,6 @@ def test_a_picture_comes_back_through_the_built_in_model() -> None:
         again = denoise(
             predict, sampler, noise, guidance, start=0, stop=20, generators=[torch.Generator()]
         )
-    assert sum(calls) == 20 * ITERATIONS
+    assert sum(calls) == 20 * INVERSION_ITERATIONS
     assert 0.85 < noise.std() < 1.15
     assert ((again - clean) ** 2).mean().sqrt() < 0.05 * clean.std()

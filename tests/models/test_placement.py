@@ -20,6 +20,17 @@ def test_devices() -> None:
         pick_device("cuda:99")
 
 
+def test_torch_is_not_asked_for_a_gpu_where_there_can_be_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert placement._may_have_gpu() or not torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(placement, "_may_have_gpu", lambda: False)
+    assert placement.device_name() == "cpu"
+    monkeypatch.setattr(placement, "_may_have_gpu", lambda: True)
+    assert placement.device_name() == "cuda"
+
+
 def test_dtypes() -> None:
     assert pick_dtype("auto", CPU) is torch.float32
     assert pick_dtype("auto", torch.device("mps")) is torch.float32

@@ -51,6 +51,8 @@ _HOMES = {
     "RenderError": ".errors",
     "SdcreativeError": ".errors",
     "UsageError": ".errors",
+    "FilmSettings": ".film_settings",
+    "MetricName": ".film_settings",
     "hookimpl": ".hookspecs",
     "read_picture": ".media.image",
     "open_writer": ".media.writers",
@@ -64,6 +66,7 @@ _HOMES = {
     "FrameNumber": ".scheduled",
     "frames_once": ".scheduled",
     "read_schedule": ".scheduled",
+    "MAX_FRAMES": ".scheduled",
     "Scheduled": ".scheduled",
     "RenderSettings": ".settings",
     "Strict": ".settings",
@@ -109,6 +112,7 @@ if TYPE_CHECKING:
         SdcreativeError,
         UsageError,
     )
+    from .film_settings import FilmSettings, MetricName
     from .hookspecs import hookimpl
     from .media.image import read_picture
     from .media.writers import open_writer
@@ -116,7 +120,15 @@ if TYPE_CHECKING:
     from .presets.faults import SettingError
     from .provenance import read_provenance
     from .provenance.writing import job_tags
-    from .scheduled import Ease, FrameNumber, Scheduled, check_schedule, frames_once, read_schedule
+    from .scheduled import (
+        MAX_FRAMES,
+        Ease,
+        FrameNumber,
+        Scheduled,
+        check_schedule,
+        frames_once,
+        read_schedule,
+    )
     from .settings import RenderSettings, Strict
     from .sound.analysis import Heard, hear, sound_seconds
     from .sound.settings import Audio

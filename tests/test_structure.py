@@ -31,6 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "media": {"errors", "spectral"},
     "presets": {"errors"},
     "settings": {"errors", "models", "processors"},
+    "film_settings": {"errors", "metrics", "presets", "scheduled", "settings", "sound"},
     "scheduled": {"errors", "core", "presets", "settings"},
     "sound": {"errors", "core", "media", "settings"},
     "spectral": {"errors"},

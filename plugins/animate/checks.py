@@ -58,15 +58,11 @@ def _check_length(settings: AnimateSettings) -> None:
         raise SettingError("give 'prompts' or 'keyframes', not both", "prompts")
     if settings.loop and settings.ping_pong:
         raise SettingError("'loop' and 'ping_pong' exclude each other", "ping_pong")
-    if settings.frames is not None and settings.seconds is not None:
-        raise SettingError("give 'frames' or 'seconds', not both", "seconds")
 
 
 def _check_sound(settings: AnimateSettings) -> None:
     if settings.audio is not None and settings.bpm is not None:
         raise SettingError("the sound has a tempo; a known one is 'audio: {bpm: 120}'", "bpm")
-    if settings.audio is not None and settings.ping_pong:
-        raise SettingError("the way back would not follow the sound; leave it out", "ping_pong")
     on_beats = any(isinstance(stop.at, str) for stop in settings.stops.values())
     if settings.bpm is not None and not on_beats:
         raise SettingError("no keyframe is on a beat, as with 'at: beat 5'; leave it out", "bpm")

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from sdcreative import Ease, FrameNumber, SettingError, Strict, frames_once
+from sdcreative import MAX_FRAMES, Ease, FrameNumber, SettingError, Strict, frames_once
 
 from .beats import on_a_beat
 
-MAX_FRAMES = 1_000_000
 TIMES = ("at", "frame", "duration")
 _FRAMES = re.compile(r"(\d{1,7}) ?frames?", re.ASCII)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from sdcreative import Position, SettingError, UsageError, positions
+from sdcreative import MAX_FRAMES, Position, SettingError, UsageError, positions
 
 from .beats import Beats, Tempo, read_beat
-from .keyframes import MAX_FRAMES, TIMES, Keyframe, KeyPath
+from .keyframes import TIMES, Keyframe, KeyPath
 
 if TYPE_CHECKING:
     from .settings import AnimateSettings

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from sdcreative import Audio, Ease, RenderSettings, Scheduled, UsageError
+from sdcreative import Ease, FilmSettings, MetricName, Scheduled, UsageError
 
 from .checks import check_film
 from .keyframes import (
-    MAX_FRAMES,
     Keyframe,
     KeyframeList,
     KeyframeMap,
@@ -23,7 +22,7 @@ from .keyframes import (
 __all__ = ["AnimateSettings", "Keyframe"]
 
 
-class AnimateSettings(RenderSettings):
+class AnimateSettings(FilmSettings):
     """A film through two or more keyframes, given as ``keyframes`` or as ``prompts``.
 
     Either is a list of keyframes or plain prompts, or Deforum's map of frame numbers to them;
@@ -50,20 +49,12 @@ class AnimateSettings(RenderSettings):
     """another seed, whose noise is mixed into that of all frames"""
     variation: Scheduled(0, 1) = 0.0
     """how far to go to the variation seed: 0 stays, 1 is there; may change with the frames"""
-    audio: Audio | None = None
-    """a sound file that is heard, that keyframes lie on the beats of, and that moves the film"""
     bpm: Annotated[float, Field(gt=0, le=1000)] | None = None
     """without audio: beats per minute, for keyframes 'at: beat 5'; beat 1 is at 0"""
     noise: Literal["still", "circle"] = "still"
     """circle: goes round once during the film, so that nothing stands still"""
     noise_radius: Annotated[float, Field(gt=0, le=math.pi / 2)] | None = None
     """circle: how far around the seed, in radians; a great circle through the seed if left out"""
-    frames: Annotated[int, Field(ge=2, le=MAX_FRAMES)] | None = None
-    """length of the film, before it is played backwards"""
-    seconds: Annotated[float, Field(gt=0)] | None = None
-    """length of the film, before it is played backwards"""
-    fps: Annotated[float, Field(ge=0.01, le=1000)] = 12.0
-    """frames per second"""
     interpolation: Literal["slerp", "lerp"] = "slerp"
     """of the embeddings, token by token"""
     centre: Literal["zero", "empty", "negative"] = "zero"
@@ -74,7 +65,7 @@ class AnimateSettings(RenderSettings):
     """speed on the way from keyframe to keyframe: linear, in-out, out-cubic, steps(4), ..."""
     timing: Literal["even", "perceptual"] = "even"
     """perceptual measures the path first, and takes steps that look equally large"""
-    metric: str = "latent"
+    metric: MetricName = "latent"
     """perceptual: the distance between two pictures"""
     probes: Annotated[int, Field(ge=3, le=1000)] = 33
     """perceptual: pictures measured between two keyframes, both included"""
@@ -84,18 +75,6 @@ class AnimateSettings(RenderSettings):
     """frames made from the latents of the denoised frames on both sides, in every gap"""
     loop: bool = False
     """go on from the last keyframe to the first"""
-    ping_pong: bool = False
-    """play the film backwards after its end"""
-
-    @field_validator("metric")
-    @classmethod
-    def _known_metric(cls, name: str) -> str:
-        from sdcreative import check_metric
-
-        try:
-            return check_metric(name)
-        except UsageError as error:
-            raise ValueError(str(error)) from error
 
     @model_validator(mode="after")
     def _fits_together(self) -> AnimateSettings:

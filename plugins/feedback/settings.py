@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from sdcreative import (
-    Audio,
+    MAX_FRAMES,
     Ease,
+    FilmSettings,
     FrameNumber,
-    RenderSettings,
     Scheduled,
     SettingError,
     check_schedule,
@@ -20,7 +20,6 @@ from sdcreative import (
 if TYPE_CHECKING:
     from sdcreative import Heard
 
-MAX_FRAMES = 1_000_000
 SECONDS_PER_PROMPT = 4.0
 CHANGING = (
     "strength",
@@ -68,7 +67,7 @@ Prompts = (
 )
 
 
-class FeedbackSettings(RenderSettings):
+class FeedbackSettings(FilmSettings):
     """A film in which every picture begins as the one before it, moved.
 
     What moves it, and how much of it is painted anew, is said per frame as in Deforum: by a
@@ -113,18 +112,8 @@ class FeedbackSettings(RenderSettings):
     """another seed, whose noise is mixed into that of all frames"""
     variation: Scheduled(0, 1) = 0.0
     """how far to go to the variation seed: 0 stays, 1 is there"""
-    audio: Audio | None = None
-    """a sound file that is heard, and that expressions hear, as in 'zoom: 1 + 0.05*onset'"""
-    frames: Annotated[int, Field(ge=2, le=MAX_FRAMES)] | None = None
-    """length of the film, before it is played backwards"""
-    seconds: Annotated[float, Field(gt=0)] | None = None
-    """length of the film, before it is played backwards"""
-    fps: Annotated[float, Field(ge=0.01, le=1000)] = 12.0
-    """frames per second"""
     ease: Ease = "linear"
     """speed on the way from prompt to prompt; hold changes them at once"""
-    ping_pong: bool = False
-    """play the film backwards after its end"""
 
     @model_validator(mode="before")
     @classmethod
@@ -137,10 +126,6 @@ class FeedbackSettings(RenderSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> FeedbackSettings:
-        if self.frames is not None and self.seconds is not None:
-            raise SettingError("give 'frames' or 'seconds', not both", "seconds")
-        if self.audio is not None and self.ping_pong:
-            raise SettingError("the way back would not follow the sound; leave it out", "ping_pong")
         varied = "variation" in self.model_fields_set
         if varied and self.variation_seed is None:
             raise SettingError("needs 'variation_seed', where it leads to", "variation")

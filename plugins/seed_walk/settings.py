@@ -6,11 +6,10 @@ import math
 from itertools import count, islice
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from sdcreative import Audio, RenderSettings, SettingError, UsageError, check_metric, find_easing
+from sdcreative import MAX_FRAMES, Ease, FilmSettings, MetricName, SettingError
 
-MAX_FRAMES = 1_000_000
 SEEDS = {"list": 2, "circle": 2, "around": 3, "random": 3}
 """How many seeds a walk needs; `list` and `random` may have more."""
 WANDERING_SEEDS = 8
@@ -19,7 +18,7 @@ WANDERING_SEEDS = 8
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-class SeedWalkSettings(RenderSettings):
+class SeedWalkSettings(FilmSettings):
     """A film of one prompt, or of several in turn, whose noise walks among seeds.
 
     It is as long as ``frames`` or ``seconds`` say, or else as the way from seed to seed takes at
@@ -49,24 +48,16 @@ class SeedWalkSettings(RenderSettings):
     """seconds from seed to seed; 2 if nothing says how long"""
     frames: Annotated[int, Field(ge=3, le=MAX_FRAMES)] | None = None
     """length of the film, before it is played backwards"""
-    seconds: Annotated[float, Field(gt=0)] | None = None
-    """length of the film, before it is played backwards"""
-    fps: Annotated[float, Field(ge=0.01, le=1000)] = 12.0
-    """frames per second"""
-    ease: str = "linear"
+    ease: Ease = "linear"
     """speed from seed to seed, or over the whole of another walk: linear, in, out, in-out, hold"""
     timing: Literal["even", "perceptual"] = "even"
     """perceptual measures the walk first, and takes steps that look equally large"""
-    metric: str = "latent"
+    metric: MetricName = "latent"
     """perceptual: the distance between two pictures"""
     probes: Annotated[int, Field(ge=3, le=1000)] = 33
     """perceptual: pictures measured from seed to seed, or over the whole of another walk"""
-    audio: Audio | None = None
-    """a sound file that is heard, and that moves the film; as long as it if nothing else says"""
     loop: bool = False
     """come back to the first seed; circle and around always do"""
-    ping_pong: bool = False
-    """play the film backwards after its end"""
 
     @field_validator("prompts")
     @classmethod
@@ -75,22 +66,12 @@ class SeedWalkSettings(RenderSettings):
             raise ValueError("one prompt; write two or more with '|' between, as in 'bear | apple'")
         return value
 
-    @field_validator("ease", "metric")
-    @classmethod
-    def _known(cls, name: str, info: ValidationInfo) -> str:
-        try:
-            check_metric(name) if info.field_name == "metric" else find_easing(name)
-        except UsageError as error:
-            raise ValueError(str(error)) from error
-        return name
-
     @model_validator(mode="after")
     def _fits_together(self) -> SeedWalkSettings:
         if self.prompt is None and self.prompts is None:
             raise ValueError("missing key 'prompt', or 'prompts: a bear | an apple'")
         for one, other in (
             ("prompt", "prompts"),
-            ("frames", "seconds"),
             ("frames_per_seed", "seconds_per_seed"),
         ):
             if getattr(self, one) is not None and getattr(self, other) is not None:
@@ -100,8 +81,6 @@ class SeedWalkSettings(RenderSettings):
                 raise SettingError(f"is for 'walk: {walk}', not '{self.walk}'", key)
         if self.closed and self.ping_pong:
             raise SettingError("this walk comes back by itself; leave it out", "ping_pong")
-        if self.audio is not None and self.ping_pong:
-            raise SettingError("the way back would not follow the sound; leave it out", "ping_pong")
         self._check_seeds(self.seeds or [])
         if not self.by_ear:
             self.times()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..host import Host
-from .runs import inside, settings_of
+from .runs import inside, model_of, settings_of, timeline_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -82,26 +82,17 @@ def _repair(
     overwrite: bool,
 ) -> None:
     from ..metrics import find_metric
-    from ..models.digests import model_digest
-    from ..models.sources import fetch, resolve
     from ..outlet import Outlet
     from ..provenance import tags
     from ..repair import MOST, repair
-    from ..runs.home import frames_folder, models_file
+    from ..runs.home import frames_folder
     from ..runs.keys import frame_keys
-    from ..runs.run import Run, run_arcs
+    from ..runs.run import Run
     from ..runs.store import FrameStore
     from ..studio import Studio
 
-    folder = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
-    if model_digest(folder, models_file()) != run.model:
-        raise DataError(f"run {run.id}: model {settings.model} is another one now; render it anew")
-    timeline = tool.plan(settings)
-    if (retiming := timeline.retiming) is not None:
-        arcs = run_arcs(run, retiming.segments)
-        if not arcs:
-            raise DataError(f"run {run.id}: what was measured of its path is gone; resume it first")
-        timeline = retiming.timeline(arcs)
+    folder = model_of(run, settings)
+    timeline = timeline_of(run, tool, settings)
 
     @cache
     def studio() -> Studio:

@@ -15,6 +15,9 @@ from ..host import Host
 from .tables import json_flag, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..core.timeline import Timeline
     from ..runs.manifest import Manifest
     from ..settings import RenderSettings
     from ..tools import PictureTool
@@ -216,30 +219,53 @@ def settings_of(
     return tool, settings
 
 
-def _verify(
-    run: Manifest, tool: PictureTool, settings: RenderSettings, count: int, seed: int, as_json: bool
-) -> int:
+def model_of(run: Manifest, settings: RenderSettings) -> Path:
+    """Folder of the model that a run was rendered with.
+
+    Raises:
+        DataError: it is another one by now.
+    """
     from ..models.digests import model_digest
     from ..models.sources import fetch, resolve
-    from ..runs.home import frames_folder, models_file
-    from ..runs.run import run_arcs, run_keys
-    from ..runs.store import FrameStore
-    from ..studio import Studio
-    from ..verify import verify
+    from ..runs.home import models_file
 
     folder = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
     if model_digest(folder, models_file()) != run.model:
         raise DataError(f"run {run.id}: model {settings.model} is another one now; render it anew")
+    return folder
 
+
+def timeline_of(run: Manifest, tool: PictureTool, settings: RenderSettings) -> Timeline:
+    """The frames of a run, where they were placed when it was rendered.
+
+    Raises:
+        DataError: what was measured to place them is gone.
+    """
+    from ..runs.run import run_arcs
+
+    timeline = tool.plan(settings)
+    if (retiming := timeline.retiming) is None:
+        return timeline
+    arcs = run_arcs(run, retiming.segments)
+    if not arcs:
+        raise DataError(f"run {run.id}: what was measured of its path is gone; resume it first")
+    return retiming.timeline(arcs)
+
+
+def _verify(
+    run: Manifest, tool: PictureTool, settings: RenderSettings, count: int, seed: int, as_json: bool
+) -> int:
+    from ..runs.home import frames_folder
+    from ..runs.run import run_keys
+    from ..runs.store import FrameStore
+    from ..studio import Studio
+    from ..verify import verify
+
+    folder = model_of(run, settings)
     keys = run_keys(run)
     if not keys:
         raise DataError(f"run {run.id}: has no frames; resume it first")
-    timeline = tool.plan(settings)
-    if (retiming := timeline.retiming) is not None:
-        arcs = run_arcs(run, retiming.segments)
-        if not arcs:
-            raise DataError(f"run {run.id}: what was measured of its path is gone; resume it first")
-        timeline = retiming.timeline(arcs)
+    timeline = timeline_of(run, tool, settings)
     studio = Studio.load(str(folder), device=settings.device, dtype=settings.dtype, offline=True)
     store = FrameStore(frames_folder())
     found = verify(

@@ -21,6 +21,7 @@ _HOMES = {
     "parse_schedule": ".core.schedules",
     "Schedule": ".core.schedules",
     "Blend": ".core.shots",
+    "Continuation": ".core.shots",
     "Crossfade": ".core.shots",
     "Curve": ".core.shots",
     "Follow": ".core.shots",
@@ -55,9 +56,14 @@ _HOMES = {
     "MetricName": ".film_settings",
     "hookimpl": ".hookspecs",
     "read_picture": ".media.image",
+    "SoundPictures": ".media.sound_pictures",
+    "levels_of": ".media.spectrogram",
+    "mel_spectrogram": ".media.spectrogram",
     "open_writer": ".media.writers",
     "check_metric": ".metrics",
     "find_metric": ".metrics",
+    "model_facts": ".models.facts",
+    "ModelFacts": ".models.facts",
     "SettingError": ".presets.faults",
     "read_provenance": ".provenance",
     "job_tags": ".provenance.writing",
@@ -74,6 +80,9 @@ _HOMES = {
     "Heard": ".sound.analysis",
     "sound_seconds": ".sound.analysis",
     "Audio": ".sound.settings",
+    "SpectrogramParams": ".spectral.params",
+    "Original": ".spectral.score",
+    "Score": ".spectral.score",
     "Studio": ".studio",
     "Film": ".tools",
     "Job": ".tools",
@@ -88,6 +97,7 @@ if TYPE_CHECKING:
     from .core.schedules import Schedule, parse_schedule
     from .core.shots import (
         Blend,
+        Continuation,
         Crossfade,
         Curve,
         Follow,
@@ -115,8 +125,11 @@ if TYPE_CHECKING:
     from .film_settings import FilmSettings, MetricName
     from .hookspecs import hookimpl
     from .media.image import read_picture
+    from .media.sound_pictures import SoundPictures
+    from .media.spectrogram import levels_of, mel_spectrogram
     from .media.writers import open_writer
     from .metrics import check_metric, find_metric
+    from .models.facts import ModelFacts, model_facts
     from .presets.faults import SettingError
     from .provenance import read_provenance
     from .provenance.writing import job_tags
@@ -132,6 +145,8 @@ if TYPE_CHECKING:
     from .settings import RenderSettings, Strict
     from .sound.analysis import Heard, hear, sound_seconds
     from .sound.settings import Audio
+    from .spectral.params import SpectrogramParams
+    from .spectral.score import Original, Score
     from .studio import Studio
     from .tools import Film, Job, JobTool, PictureTool, Processor
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from .core.noise import blend_noise, draw_noise, mix_noise
-from .core.shots import Crossfade, Follow, Inversion, Mixture, Noise, Shot
+from .core.shots import Crossfade, Following, Inversion, Mixture, Noise, Shot
 from .embeddings import Embeddings, remember
 from .errors import UsageError
 from .inverting import Inverter, missed_by
@@ -74,7 +74,7 @@ class Beginnings:
             return self._inverter.of(end).noise
         return draw_noise(end, shape)
 
-    def clean(self, image: Image.Image | Crossfade | Follow | None) -> Tensor:
+    def clean(self, image: Image.Image | Crossfade | Following | None) -> Tensor:
         """Latents (1, C, h, w) of what a shot starts from."""
         if isinstance(image, Crossfade):
             return blend_noise(self._latents_of(image.start), self._latents_of(image.end), image.t)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .core.shots import Blend, Crossfade, Follow, Inversion, Mixture, Noise, Shot, Trunk
+from .core.shots import Blend, Crossfade, Following, Inversion, Mixture, Noise, Shot, Trunk
 from .core.walks import Terms, as_terms, seed_arc
 
 if TYPE_CHECKING:
@@ -178,11 +178,11 @@ def _trunk(before: Shot, after: Shot, noise: Noise | Mixture) -> Trunk | None:
 
 
 def _image(
-    a: Image | Crossfade | Follow | None, b: Image | Crossfade | Follow | None
+    a: Image | Crossfade | Following | None, b: Image | Crossfade | Following | None
 ) -> Image | Crossfade | None:
     if a is None and b is None:
         return None
-    if a is None or b is None or isinstance(a, Follow) or isinstance(b, Follow):
+    if a is None or b is None or isinstance(a, Following) or isinstance(b, Following):
         raise _ApartError
     points: list[_Point[Image]] = [
         _point(each.start, each.end, each.t, _identical)

@@ -14,6 +14,7 @@ from .core.timeline import Timeline
 from .errors import UsageError
 from .media.writers import SoundClip, Writer, holds_sound, open_writer
 from .processors import Step, apply_steps, plan_steps, read_processors
+from .spectral.score import Score
 from .tools import Film, Report
 
 
@@ -28,6 +29,8 @@ class Outlet:
         output: the file.
         tags: gives what goes into the file as metadata.
         report: prints a line.
+        also: more files, of music.
+        device: what decodes music.
     """
 
     timeline: Timeline
@@ -36,6 +39,8 @@ class Outlet:
     output: str
     tags: Callable[[], Mapping[str, str] | None]
     report: Report
+    also: Sequence[str] = ()
+    device: str = "cpu"
 
     @cached_property
     def film(self) -> Film:
@@ -64,6 +69,8 @@ class Outlet:
         Raises:
             OutputError, UsageError, DataError: what is wrong with it, the processors or the sound.
         """
+        if self.timeline.score is not None:
+            return self._music(self.timeline.score, overwrite)
         film = self.processed
         if film.length != self.film.length and self.timeline.columns is not None:
             raise UsageError("'process' changes the number of pictures, but these are for a sheet")
@@ -77,6 +84,36 @@ class Outlet:
             metadata=self.tags(),
             sound=self._sound(),
         )
+
+    def _music(self, score: Score, overwrite: bool) -> Writer:
+        from .music.sink import open_music
+
+        if self.steps:
+            raise UsageError("'process' is for pictures that are looked at, not for music")
+        return open_music(
+            [Path(path).expanduser() for path in (self.output, *self.also)],
+            self.size,
+            self.timeline.length,
+            score,
+            voices=self.timeline.voices,
+            overwrite=overwrite,
+            metadata=self.tags(),
+            report=self.report,
+            device=self.device,
+        )
+
+    @property
+    def summary(self) -> str:
+        """What is in the file once all is written, in a few words."""
+        film, score = self.processed, self.timeline.score
+        width, height = film.size
+        frames = f"{film.length} frame{'s' if film.length > 1 else ''} of {width}x{height}"
+        if score is None:
+            return frames
+        seconds = score.params.seconds(score.columns, score.loop)
+        loop = ", a loop" if score.loop else ""
+        tempo = f", {score.tempo:.6g} bpm" if score.tempo else ""
+        return f"{seconds:.2f} s{tempo}{loop}, {frames}"
 
     def _sound(self) -> SoundClip | None:
         sound = self.timeline.sound

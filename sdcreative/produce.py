@@ -129,7 +129,14 @@ class _Production:
     @cached_property
     def outlet(self) -> Outlet:
         return Outlet(
-            self.timeline, self.size, self.settings.process, self.output, self._tags, self.report
+            self.timeline,
+            self.size,
+            self.settings.process,
+            self.output,
+            self._tags,
+            self.report,
+            self.settings.beside,
+            device_name(self.settings.device),
         )
 
     def _tags(self) -> dict[str, str] | None:
@@ -259,9 +266,8 @@ class _Production:
             if writer.published:
                 self.report(f"stopped: {made} of {film.length} frames are kept in {self.output}")
             raise
-        frames = f"{film.length} frame{'s' if film.length > 1 else ''}"
-        width, height = film.size
-        self.report(f"{self.output}: {frames} of {width}x{height}, seed {self.settings.seed}")
+        files = ", ".join((self.output, *self.settings.beside))
+        self.report(f"{files}: {self.outlet.summary}, seed {self.settings.seed}")
 
     def _pictures(
         self, timeline: Timeline, kept: Kept, on_evaluations: Callable[[int], None]

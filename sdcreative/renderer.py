@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from .core.motion import followed
+from .core.continuation import begun
 from .core.noise import blend_noise
-from .core.shots import Follow, Shot
+from .core.shots import Following, Shot
 from .core.timeline import Between, Timeline
 from .denoising import Denoiser, Prepared
 from .errors import RenderError
 from .memory import halving, is_out_of_memory
 from .models.loading import Parts
+from .models.seamless import wrapping
 from .models.vae import decode_latents, to_pictures
 from .runs.kept import Kept
 
@@ -52,6 +53,7 @@ class Renderer:
         self._before = _Latents()
         self._first = _Latents()
         self._shown: dict[int, Image.Image] = {}
+        self._last = -1
         self._tiles: bool | None = None
 
     def pictures(self) -> Generator[Image.Image, None, None]:
@@ -63,7 +65,7 @@ class Renderer:
         """
         pending: list[Item] = []
         shots: list[Prepared] = []
-        shot_before: int | None = None
+        started = False
         index, frame = -1, None
         for index, frame in enumerate(self.timeline):
             if not self.kept.composes(index):
@@ -72,12 +74,13 @@ class Renderer:
                     yield from self._stored(pending)
                     pending = []
             elif isinstance(frame, Shot):
-                if isinstance(frame.image, Follow):
-                    if shots:
+                if isinstance(frame.image, Following):
+                    before, first = self._looks_back(index)
+                    if any(one.index in (before, first) for one in shots):
                         rest = self._after(pending, shots)
                         yield from self._flush(pending[: len(pending) - len(rest)], shots)
                         pending, shots = rest, []
-                    frame = self._following(frame, frame.image, index, shot_before)
+                    frame = begun(frame, self._picture(before), self._picture(first))
                 prepared = self.denoiser.prepare(frame, index)
                 if shots and (len(shots) >= self.batch_size or prepared.kind != shots[0].kind):
                     rest = self._after(pending, shots)
@@ -85,12 +88,12 @@ class Renderer:
                     pending, shots = rest, []
                 shots.append(prepared)
                 pending.append((index, prepared))
-            elif shot_before is not None:
+            elif started:
                 pending.append((index, frame))
             else:
                 raise RenderError(f"frame {index}: a Between comes before the first shot")
             if isinstance(frame, Shot):
-                shot_before = index
+                started, self._last = True, index
         if isinstance(frame, Between) and not self.timeline.closed:
             raise RenderError("the last frame of a timeline is a Between; end with a shot")
         if index + 1 != self.timeline.length:
@@ -102,14 +105,16 @@ class Renderer:
             yield from self._flush(pending[: len(pending) - len(rest)], shots)
             yield from self._close(rest)
 
-    def _following(self, shot: Shot, follow: Follow, index: int, before: int | None) -> Shot:
-        """The shot with the picture that it starts from."""
-        if before is None:
+    def _looks_back(self, index: int) -> tuple[int, int]:
+        """The shot before a frame, and the first one, of its own voice."""
+        voices = self.timeline.voices
+        before = index - voices if voices > 1 else self._last
+        if before < 0:
             raise RenderError(f"frame {index}: follows the shot before it, but there is none")
-        return replace(shot, image=followed(follow, self._picture(before), self._picture(0)))
+        return before, index % voices
 
     def _picture(self, index: int) -> Image.Image:
-        """The picture of frame 0, or of the last shot."""
+        """The picture of a shot that is not long ago, or one of the first."""
         if index in self._shown:
             return self._shown[index]
         return self.kept.picture(index)
@@ -150,9 +155,15 @@ class Renderer:
         for index, one in items:
             picture = self.kept.picture(index) if one is None else next(pictures)
             if isinstance(one, Prepared):
-                first = {0: self._shown[0]} if 0 in self._shown else {}
-                self._shown = {**first, index: picture}
+                self._show(index, picture)
             yield picture
+
+    def _show(self, index: int, picture: Image.Image) -> None:
+        """Remember the first and the last picture of every voice."""
+        voices = self.timeline.voices
+        self._shown[index] = picture
+        for other in [other for other in self._shown if voices <= other <= index - voices]:
+            del self._shown[other]
 
     def _remember(self, shots: list[Prepared], finished: Tensor | None) -> None:
         """The ends of a batch, which frames between batches may want."""
@@ -187,7 +198,8 @@ class Renderer:
     def _denoised(self, shots: list[Prepared]) -> Tensor:
         """Final latents (N, C, h, w); in smaller batches from here on, should memory end."""
         try:
-            finished = torch.cat(halving(self.denoiser.latents, shots, self._shrink))
+            with wrapping([self.parts.unet, self.parts.vae], self.timeline.seamless):
+                finished = torch.cat(halving(self.denoiser.latents, shots, self._shrink))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -218,15 +230,20 @@ class Renderer:
     def _decoded(self, rows: Sequence[Tensor]) -> Tensor:
         """Pixels (N, 3, H, W); fewer at once, then in tiles, should memory end."""
 
+        axes = self.timeline.seamless
+        # Tiles would wrap around each for itself.
+        tiles = False if axes else self._tiles
+
         def decode(part: Sequence[Tensor]) -> Tensor:
-            return decode_latents(self.parts, torch.stack(list(part)), tile=self._tiles)
+            return decode_latents(self.parts, torch.stack(list(part)), tile=tiles)
 
         try:
-            return torch.cat(halving(decode, rows))
+            with wrapping([self.parts.vae], axes):
+                return torch.cat(halving(decode, rows))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            if self._tiles:
+            if self._tiles or axes:
                 raise self._out_of_memory() from error
         self._tiles = True
         return self._decoded(rows)

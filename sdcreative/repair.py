@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .core.shots import Follow, Shot
+from .core.shots import Following, Shot
 from .core.timeline import Between, Frame, Timeline
 from .errors import DataError, UsageError
 from .metrics import Metric
@@ -268,4 +268,4 @@ class _Film:
 
 
 def _follows(shot: Shot) -> bool:
-    return isinstance(shot.image, Follow)
+    return isinstance(shot.image, Following)

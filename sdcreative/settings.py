@@ -69,7 +69,7 @@ def _processors(value: list[Any]) -> list[Any]:
     return value
 
 
-PLACES = {"output", "device", "batch_size", "offline"}
+PLACES = {"output", "also", "device", "batch_size", "offline"}
 """Keys of RenderSettings that say where and how fast, not what."""
 
 
@@ -102,6 +102,11 @@ class RenderSettings(Strict):
     """pictures denoised together; suited to device and size if left out"""
     offline: bool = False
     """never ask the model hub"""
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Files that are written beside ``output``."""
+        return ()
 
     @field_validator("sampler")
     @classmethod

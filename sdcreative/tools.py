@@ -77,12 +77,15 @@ class JobTool:
 
     Attributes:
         run: (settings, job) -> None.
+        suffix: ending of what it writes, if that is one file; a film can have .wav, .flac, .ogg
+            and .mp3 for its music.
     """
 
     name: str
     summary: str
     settings: type[BaseModel]
     run: Callable[[Any, Job], None]
+    suffix: str = ""
 
 
 Tool = PictureTool | JobTool

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .core.motion import followed
-from .core.shots import Follow, Shot
+from .core.continuation import begun
+from .core.shots import Following, Shot
 from .core.timeline import Between, Frame, Timeline
 from .runs.store import FrameStore
 
@@ -61,12 +61,12 @@ def verify(
     frames = list(timeline)
     drawn = sorted(random.Random(seed).sample(range(len(frames)), min(count, len(frames))))
     wanted = sorted({near for index in drawn for near in _with_neighbours(frames, index)})
-    alone = {index: _alone(frames, index, store, keys) for index in wanted}
+    alone = {index: _alone(frames, index, timeline.voices, store, keys) for index in wanted}
     identical, close, different = [], [], []
     lacking = [index for index in drawn if alone[index] is None]
     wanted = [index for index in wanted if alone[index] is not None]
     made = [frame for frame in alone.values() if frame is not None]
-    again = replace(timeline, frames=lambda: made, length=len(made), ping_pong=False)
+    again = replace(timeline, frames=lambda: made, length=len(made), ping_pong=False, voices=1)
     for index, picture in zip(wanted, studio.render(again, batch_size=batch_size), strict=True):
         if index not in drawn:
             continue
@@ -86,17 +86,19 @@ def verify(
 
 
 def _alone(
-    frames: Sequence[Frame], index: int, store: FrameStore, keys: Sequence[str]
+    frames: Sequence[Frame], index: int, voices: int, store: FrameStore, keys: Sequence[str]
 ) -> Frame | None:
-    """A frame; if it follows a shot, it starts from that one's stored picture, if there is one."""
+    """A frame; if it looks back to others, it starts from their stored pictures, if there are."""
     frame = frames[index]
-    if not isinstance(frame, Shot) or not isinstance(frame.image, Follow):
+    if not isinstance(frame, Shot) or not isinstance(frame.image, Following):
         return frame
-    near = next(i for i in reversed(range(index)) if isinstance(frames[i], Shot))
-    before, first = store.read(keys[near]), store.read(keys[0])
+    near = index - voices
+    while voices == 1 and not isinstance(frames[near], Shot):
+        near -= 1
+    before, first = store.read(keys[near]), store.read(keys[index % voices])
     if before is None or first is None:
         return None
-    return replace(frame, image=followed(frame.image, before, first))
+    return begun(frame, before, first)
 
 
 def _with_neighbours(frames: Sequence[Frame], index: int) -> list[int]:

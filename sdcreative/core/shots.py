@@ -162,6 +162,24 @@ class Follow:
 
 
 @dataclass(frozen=True, eq=False)
+class Continuation:
+    """As a start picture: goes on to the right where the picture of the shot before ends.
+
+    What the two share is kept, the rest is painted (outpainting).
+
+    Attributes:
+        overlap: columns at the left that are the last ones of the picture before.
+        closing: columns at the right that are the first ones of the film's first picture, where a
+            circle closes.
+        image: what the rest begins from; None repeats what is shared.
+    """
+
+    overlap: int
+    closing: int = 0
+    image: Image | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Crossfade:
     """As a start picture: a point between two, their latents slerped.
 
@@ -174,6 +192,10 @@ class Crossfade:
     t: float
 
 
+Following = Follow | Continuation
+"""Start pictures that are made of what was rendered before."""
+
+
 @dataclass(frozen=True)
 class Shot:
     """One denoised picture.
@@ -184,8 +206,8 @@ class Shot:
         negative: what guidance moves away from.
         guidance_scale: classifier-free guidance (Ho and Salimans 2022); 1 switches it off.
         trunk: shared first steps; its noise then takes the place of the shot's.
-        image: start image for image to image (SDEdit) or inpainting; a ``Follow`` is not for the
-            first shot of a timeline.
+        image: start image for image to image (SDEdit) or inpainting; a ``Follow`` or a
+            ``Continuation`` is not for the first shot of a timeline.
         mask: with ``image``; white is painted anew, black is kept.
         strength: with ``image``: 0 gives it back unchanged, 1 starts from pure noise.
     """
@@ -195,6 +217,6 @@ class Shot:
     negative: Blend = Blend("")
     guidance_scale: float = 7.5
     trunk: Trunk | None = None
-    image: Image | Crossfade | Follow | None = None
+    image: Image | Crossfade | Following | None = None
     mask: Image | None = None
     strength: float = 1.0

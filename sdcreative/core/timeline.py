@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from .shots import Shot
+
+if TYPE_CHECKING:
+    from ..spectral.score import Score
+
+Seamless = Literal["", "x", "y", "xy"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,11 @@ class Timeline:
         retiming: how to place the frames at equal visual steps; the frames are then those of the
             film without it, equal in number. None leaves them where they are.
         sound: what is heard with the film.
+        seamless: directions in which every picture goes on at its other edge: x from right to
+            left, y from bottom to top.
+        voices: films that take turns, frame by frame, such as left and right; a shot follows, or
+            goes on from, those of its own. Above 1 there are shots only.
+        score: how the pictures are heard, where they are music.
     """
 
     frames: Callable[[], Iterable[Frame]]
@@ -113,6 +123,9 @@ class Timeline:
     closed: bool = False
     retiming: Retiming | None = None
     sound: Sound | None = None
+    seamless: Seamless = ""
+    voices: int = 1
+    score: Score | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         return iter(self.frames())

@@ -52,6 +52,8 @@ def read_picture(
     path = Path(path)
     if path.is_dir():
         raise DataError(f"{path}: is a folder; give a picture")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is a pipe or device; save it as a file first")
     try:
         with warnings.catch_warnings():
             # Pillow warns at half the size that it refuses; photographs do get that large.

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from ..errors import DataError
 from .film_tags import read_iso, read_matroska
+from .id3_tags import read_mp3
+from .ogg_tags import read_ogg
 from .picture_tags import read_gif, read_jpeg, read_png, read_webp
 from .probing import frame_files
-from .sound_tags import read_flac, read_wav, tag_sound
+from .sound_tags import MP3_FRAMES, read_flac, read_wav, tag_sound
 from .tags import Source, check_tags
 
 __all__ = ["check_tags", "read_tags", "tag_sound"]
@@ -26,6 +28,9 @@ _BEGINNINGS: dict[bytes, Reader] = {
     b"GIF8": read_gif,
     b"\x1a\x45\xdf\xa3": read_matroska,
     b"fLaC": read_flac,
+    b"OggS": read_ogg,
+    b"ID3": read_mp3,
+    **dict.fromkeys(MP3_FRAMES, read_mp3),
 }
 _RIFF: dict[bytes, Reader] = {b"WEBP": read_webp, b"WAVE": read_wav}
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
@@ -35,12 +40,13 @@ def read_tags(path: Path | str) -> dict[str, str]:
     """All tags of a file, or of the first frame in a folder of frames.
 
     Args:
-        path: PNG, APNG, JPEG, WebP, GIF, MP4, QuickTime, Matroska, WAV or FLAC; what it is shows
-            in its first bytes, its ending does not count.
+        path: PNG, APNG, JPEG, WebP, GIF, MP4, QuickTime, Matroska, WAV, FLAC, OGG or MP3; what it
+            is shows in its first bytes, its ending does not count.
 
     Returns:
         name -> text; empty where there are none. A comment of another program is ``comment``.
-        Matroska and FLAC do not tell capitals from small letters: their names come in small ones.
+        Matroska, FLAC and OGG do not tell capitals from small letters: their names come in small
+        ones.
 
     Raises:
         DataError: the file is missing, of another kind, truncated, or has over 16 MB of metadata.
@@ -58,7 +64,8 @@ def read_tags(path: Path | str) -> dict[str, str]:
         if read is None:
             what = "is empty" if not start else "is no picture, film or sound that is known here"
             raise DataError(
-                f"{path}: {what}; give a png, jpg, webp, gif, apng, mp4, mov, mkv, wav or flac"
+                f"{path}: {what}; give a png, jpg, webp, gif, apng, mp4, mov, mkv, wav, flac, ogg "
+                "or mp3"
             )
         return read(source)
 

@@ -87,8 +87,7 @@ def spectrogram_to_image(mel: Floats, params: SpectrogramParams) -> Image.Image:
     if not numpy.isfinite(mel).all() or mel.min() < 0:
         raise DataError("a spectrogram with magnitudes that are negative or no finite numbers")
     loudest = mel.max()
-    share = mel / loudest if loudest > 0 else numpy.zeros_like(mel)
-    pixels = (255 - numpy.power(share, params.power) * 255).astype(numpy.uint8)[:, ::-1]
+    pixels = levels_of(mel, params.power, float(loudest))[:, ::-1]
     zeros = numpy.zeros_like(pixels[0])
     planes = [zeros, *pixels] if params.stereo else [pixels[0]] * 3
     return Image.fromarray(numpy.stack(planes, -1))
@@ -120,7 +119,22 @@ def image_to_spectrogram(
         )
     if not (numpy.isfinite(max_value) and max_value >= 0):
         raise DataError(f"the largest magnitude is {max_value}; give 0 or more")
-    pixels = numpy.asarray(picture.convert("RGB"), numpy.float32)[::-1].transpose(2, 0, 1)
+    pixels = numpy.asarray(picture.convert("RGB"))[::-1].transpose(2, 0, 1)
     planes = pixels[1:] if params.stereo else pixels[:1]
-    share = numpy.clip((254.5 - planes) / 255, 0, None)
-    return numpy.ascontiguousarray(share ** (1 / params.power) * numpy.float32(max_value))
+    return numpy.ascontiguousarray(magnitudes_of(planes, params.power, max_value))
+
+
+def levels_of(mel: Floats, power: float, max_value: float) -> NDArray[numpy.uint8]:
+    """Magnitudes to the levels of a picture, of any shape: 255 is silence, 0 is ``max_value``."""
+    share = mel / max_value if max_value > 0 else numpy.zeros_like(mel)
+    levels: NDArray[numpy.uint8] = (255 - numpy.power(share, power) * 255).astype(numpy.uint8)
+    return levels
+
+
+def magnitudes_of(
+    levels: NDArray[numpy.uint8], power: float, max_value: float
+) -> NDArray[numpy.float32]:
+    """The magnitudes that the levels of a picture stand for, of any shape."""
+    share = numpy.clip((254.5 - numpy.arange(256)) / 255, 0, None)
+    table = (share ** (1 / power) * max_value).astype(numpy.float32)
+    return table[levels]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ _WIDEST_WEBP = 16_383
 _COLOURED = 16
 """levels by which the colours of grey pictures differ on average, at most"""
 _SILENT = 4
+_LOUDEST = 1e18
+"""a magnitude that no sound has; its fourth power would overflow"""
 
 
 def longest_seconds(params: SpectrogramParams, path: Path) -> float:
@@ -53,8 +54,29 @@ def write_spectrogram(
         DataError: no spectrogram.
     """
     path = Path(path)
-    tags = metadata or {}
+    tags = dict(metadata or {})
     check_tags(tags)
+    check_spectrogram(path, params, mel.shape[-1], tags)
+    staged = StagedFile(path, overwrite)
+    try:
+        save_spectrogram(mel, params, staged.path, path, tags)
+        staged.publish()
+    except OSError as error:
+        wanted = estimate_bytes(path.suffix, (mel.shape[-1], params.bands), 1)
+        raise write_fault(path, error, wanted) from error
+    finally:
+        staged.discard()
+
+
+def check_spectrogram(
+    path: Path, params: SpectrogramParams, columns: int, tags: Mapping[str, str] | None = None
+) -> None:
+    """Refuse a file that cannot hold a spectrogram, before it is made.
+
+    Raises:
+        OutputError: another ending, too many columns, stereo as JPEG, or metadata in another
+            format than PNG.
+    """
     kind = STILL_FORMATS.get(path.suffix.lower())
     if kind is None:
         raise OutputError(f"{path}: ending {path.suffix!r}; use {', '.join(STILL_FORMATS)}")
@@ -64,10 +86,33 @@ def write_spectrogram(
         )
     if tags and kind != "PNG":
         raise OutputError(f"{path}: a spectrogram takes metadata beside its EXIF as .png only")
-    if mel.shape[-1] > WIDEST:
-        raise OutputError(f"{path}: {mel.shape[-1]} columns; a picture holds up to {WIDEST}")
+    if columns > WIDEST:
+        raise OutputError(f"{path}: {columns} columns; a picture holds up to {WIDEST}")
+    check_side(path, (columns, params.bands), kind)
+
+
+def save_spectrogram(
+    mel: NDArray[numpy.float32],
+    params: SpectrogramParams,
+    file: Path,
+    path: Path,
+    tags: Mapping[str, str],
+) -> None:
+    """Write a spectrogram to a file that is not published yet, and read it back.
+
+    Args:
+        mel: (channels, bands, columns).
+        file: to write.
+        path: its name later, whose ending chooses the format.
+        tags: beside those of EXIF; PNG only.
+
+    Raises:
+        OutputError: it does not read back.
+        DataError: no spectrogram.
+        OSError: from the disk.
+    """
+    kind = STILL_FORMATS[path.suffix.lower()]
     picture = spectrogram_to_image(mel, params)
-    check_side(path, picture.size, kind)
     exif = Image.Exif()
     for tag, value in params.to_exif().items():
         exif[tag] = value
@@ -79,17 +124,10 @@ def write_spectrogram(
         options |= {"lossless": True, "exact": True}
     else:
         options |= {"quality": 95, "subsampling": "4:4:4"}
-    staged = StagedFile(path, overwrite)
-    try:
-        buffer = io.BytesIO()
-        picture.save(buffer, kind, **options)
-        staged.path.write_bytes(buffer.getvalue())
-        check(staged.path, picture.size, path)
-        staged.publish()
-    except OSError as error:
-        raise write_fault(path, error, estimate_bytes(path.suffix, picture.size, 1)) from error
-    finally:
-        staged.discard()
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    file.write_bytes(buffer.getvalue())
+    check(file, picture.size, path)
 
 
 def read_spectrogram(
@@ -135,7 +173,7 @@ def _loudest(tag: Any) -> float | None:
         value = float(tag)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    return value if 0 <= value <= _LOUDEST else None
 
 
 def _guess(path: Path, picture: Image.Image) -> SpectrogramParams:

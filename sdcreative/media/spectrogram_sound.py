@@ -9,11 +9,12 @@ import numpy
 import soundfile
 from numpy.typing import NDArray
 
-from ..errors import DataError, OutputError, UsageError
+from ..errors import DataError, OutputError
 from .output import StagedFile, ensure_space, write_fault
+from .sound_files import BLOCK
+from .sound_parts import part_blocks, sound_part
 
 SOUND_FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
-READ_SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aif", ".aiff")
 
 Floats = NDArray[numpy.floating[Any]]
 
@@ -32,68 +33,28 @@ def read_sound(
     Args:
         path: WAV, FLAC, OGG, MP3, AIFF.
         sample_rate: wanted; another one is resampled.
-        channels: 1 (all are averaged) or 2 (of more the first two are kept; one is doubled).
+        channels: 1 or 2; see ``sound_mixing`` for how surround sound becomes two, and these one.
         start: seconds into the file.
         seconds: how much is read; None for all that follows.
         longest: refuse more seconds than that.
 
     Returns:
-        (channels, samples), within -1 and 1 in files of whole numbers.
+        (channels, samples), within -1 and 1 in files of whole numbers with one or two channels.
 
     Raises:
-        DataError: the file is missing, no sound, broken, empty, longer than ``longest``, ends
-            before ``start``, or holds samples that are no finite numbers.
+        DataError: the file is missing, no sound, broken, truncated, empty, longer than ``longest``,
+            ends before ``start``, or holds samples that are no finite numbers.
         UsageError: a negative start, or a length that is not above 0.
     """
-    path = Path(path)
-    if not start >= 0:
-        raise UsageError(f"start is {start}; give 0 seconds or more")
-    if seconds is not None and not seconds > 0:
-        raise UsageError(f"seconds is {seconds}; give a number above 0")
-    if not path.is_file():
+    part = sound_part(path, start, seconds)
+    length = part.count / part.info.rate
+    if longest is not None and length > longest:
         raise DataError(
-            f"{path}: {'is a folder; give a sound' if path.is_dir() else 'no such file'}"
+            f"{path}: {length:,.0f} s of sound; up to {longest:,.0f} s fit into one picture; "
+            "choose a part with --start and --seconds"
         )
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate, total = file.samplerate, file.frames
-            if total < 1:
-                raise DataError(f"{path}: holds no sound; it is empty")
-            if start * rate >= total:
-                raise DataError(f"{path}: is {total / rate:.2f} s long; start is {start:g}")
-            count = total - round(start * rate)
-            if seconds is not None:
-                count = min(count, round(seconds * rate))
-            if longest is not None and count / rate > longest:
-                raise DataError(
-                    f"{path}: {count / rate:,.0f} s of sound; up to {longest:,.0f} s fit into one "
-                    "picture; choose a part with --start and --seconds"
-                )
-            file.seek(round(start * rate))
-            samples = file.read(count, dtype="float32", always_2d=True).T
-    except soundfile.LibsndfileError as error:
-        raise DataError(f"{path}: {_what_it_is(path)}: {error.error_string}") from error
-    except PermissionError:
-        raise DataError(f"{path}: may not be read; check its permissions") from None
-    if samples.shape[1] < count:
-        raise DataError(f"{path}: is truncated; {samples.shape[1]} of {count} samples are there")
-    if not numpy.isfinite(samples).all():
-        raise DataError(f"{path}: holds samples that are no finite numbers; export it again")
-    if channels == 1:
-        samples = samples.mean(0, keepdims=True)
-    else:
-        samples = numpy.concatenate([samples, samples])[:2] if len(samples) == 1 else samples[:2]
-    if rate != sample_rate:
-        import soxr
-
-        samples = soxr.resample(samples.T, rate, sample_rate).T
-    return numpy.ascontiguousarray(samples, dtype=numpy.float32)
-
-
-def _what_it_is(path: Path) -> str:
-    if not path.stat().st_size:
-        return "is empty"
-    return "is no sound that is known here, or broken; save it as WAV or FLAC"
+    blocks = list(part_blocks(part, sample_rate, channels))
+    return numpy.ascontiguousarray(numpy.concatenate(blocks).T)
 
 
 def write_sound(
@@ -130,7 +91,9 @@ def write_sound(
         with soundfile.SoundFile(
             staged.path, "w", sample_rate, len(samples), coding, format=kind
         ) as file:
-            file.write((samples * down).T)
+            # libsndfile crashes where a minute of Vorbis is written at once.
+            for at in range(0, samples.shape[1], BLOCK):
+                file.write((samples[:, at : at + BLOCK] * down).T)
         staged.publish()
     except soundfile.LibsndfileError as error:
         raise OutputError(f"{path}: cannot be written: {error.error_string}") from error

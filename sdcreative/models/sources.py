@@ -91,7 +91,7 @@ def fetch(source: Source, offline: bool = False) -> Path:
     if source.folder is not None:
         return source.folder
     patterns = ["model_index.json", "scheduler/*.json", "tokenizer/*.json", "tokenizer/*.txt"]
-    patterns += [f"{part}/config.json" for part in PARTS]
+    patterns += ["spectrogram.json", *(f"{part}/config.json" for part in PARTS)]
     lacking = list(PARTS)
     folder = Path()
     for ending in ENDINGS:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from PIL import Image
 
-from ..core.shots import Follow
+from ..core.shots import Following
 from ..core.timeline import Between, Timeline
 from ..errors import RenderError
 
@@ -28,7 +28,7 @@ def frame_keys(
 
     Two frames have one key if they are made from the same: conditioning, noise, guidance, start
     image, trunk, sampler, steps, model, size and floating-point type. What a frame lies between
-    is part of its key where it is a Between, and what it follows where it follows a shot.
+    is part of its key where it is a Between, and what it follows or continues where it does.
 
     Args:
         timeline: walked once.
@@ -40,7 +40,11 @@ def frame_keys(
         RenderError: a Between that has no shot before or after it.
     """
     common = ["frame", FORMAT, model, list(size), dtype, timeline.sampler, timeline.steps]
+    if timeline.seamless:
+        common.append(timeline.seamless)
     pictures = _Pictures()
+    shots: deque[str] = deque(maxlen=timeline.voices)
+    firsts: list[str] = []
     first: str | None = None
     before: str | None = None
     waiting: list[float] = []
@@ -51,16 +55,19 @@ def frame_keys(
             waiting.append(frame.t)
             continue
         made_from = [*common, _plain(frame, pictures)]
-        if isinstance(frame.image, Follow):
-            if before is None:
+        if isinstance(frame.image, Following):
+            if len(shots) < timeline.voices:
                 raise RenderError(f"frame {index}: follows the shot before it, but there is none")
-            made_from += [before, first]
+            made_from += [shots[0], firsts[index % timeline.voices]]
         key = _digest(made_from)
         for t in waiting:
             yield _digest(["between", before, key, t])
         waiting = []
         yield key
         first, before = first or key, key
+        shots.append(key)
+        if len(firsts) < timeline.voices:
+            firsts.append(key)
     if waiting and timeline.closed:
         for t in waiting:
             yield _digest(["between", before, first, t])

@@ -42,10 +42,70 @@ def spectral_convergence(
     wanted = torch.from_numpy(numpy.ascontiguousarray(mel, numpy.float32))
     if not wanted.any():
         raise DataError("a silent spectrogram has no spectral convergence")
-    reached = mel_magnitudes(_tensor(samples), params, circular).mT
-    columns = min(reached.shape[-1], wanted.shape[-1])
-    apart = (reached[..., :columns] - wanted[..., :columns]).norm() / wanted[..., :columns].norm()
-    return 20 * math.log10(max(float(apart), 1e-12))
+    whole = Convergence(params, circular)
+    whole.expect(wanted.mT)
+    whole.finish(_tensor(samples))
+    return whole.value
+
+
+class Convergence:
+    """The spectral convergence of a sound that comes in blocks, each of which is looked at once.
+
+    Args:
+        params: the bands.
+        circular: the sound is a loop; it comes as a whole, with ``finish``.
+    """
+
+    def __init__(self, params: SpectrogramParams, circular: bool = False) -> None:
+        grid = encoding_grid(params)
+        self._params, self._circular, self._hop = params, circular, grid.hop
+        # Columns whose windows reach beyond a block: those at its beginning were looked at with
+        # the block before, those at its end are with the next.
+        self._reach = -(-(grid.window - grid.before) // grid.hop)
+        self._edge = 0
+        self._wanted: list[Tensor] = []
+        self._samples: list[Tensor] = []
+        self._held = 0
+        self._apart = self._whole = 0.0
+
+    @property
+    def value(self) -> float:
+        """In dB, of what was looked at so far; nan where that is silent."""
+        if not self._whole:
+            return math.nan
+        return 10 * math.log10(max(self._apart / self._whole, 1e-24))
+
+    def expect(self, mel: Tensor) -> None:
+        """The next columns of the spectrogram: (channels, columns, bands)."""
+        self._wanted.append(mel)
+
+    def hear(self, samples: Tensor) -> None:
+        """The next (channels, samples), on the scale of 16 bits; their columns are known."""
+        if not samples.shape[-1]:
+            return
+        self._samples.append(samples)
+        self._held += samples.shape[-1]
+        end = self._held // self._hop - self._reach + 1
+        if end - self._edge < 4 * self._reach:
+            return
+        held = torch.cat(self._samples, -1)
+        self._compare(mel_magnitudes(held, self._params)[..., self._edge : end, :])
+        held = held[..., (end - self._reach) * self._hop :].clone()
+        self._samples, self._held, self._edge = [held], held.shape[-1], self._reach
+
+    def finish(self, samples: Tensor) -> None:
+        """The last (channels, samples)."""
+        held = torch.cat([*self._samples, samples], -1)
+        reached = mel_magnitudes(held, self._params, self._circular)
+        self._compare(reached[..., self._edge :, :])
+
+    def _compare(self, reached: Tensor) -> None:
+        wanted = torch.cat(self._wanted, -2)
+        columns = min(reached.shape[-2], wanted.shape[-2])
+        now = wanted[..., :columns, :]
+        self._apart += float((reached[..., :columns, :] - now).norm()) ** 2
+        self._whole += float(now.norm()) ** 2
+        self._wanted = [wanted[..., columns:, :].clone()]
 
 
 def mel_cepstral_distortion(samples: Floats, original: Floats, sample_rate: int) -> float:
@@ -103,6 +163,59 @@ def channel_phase_error(samples: Floats, original: Floats, params: SpectrogramPa
     apart = (between(samples) * was.conj()).angle().abs()
     weight = was.abs()
     return float((apart * weight).sum() / weight.sum())
+
+
+def loop_seam(samples: Floats) -> float:
+    """The step from the last sample of a loop to its first, over the RMS step within it.
+
+    About 1 is what chance gives in a loop without a seam; a click is many times that.
+
+    Args:
+        samples: (channels, samples).
+
+    Raises:
+        DataError: fewer than two samples.
+    """
+    if samples.shape[-1] < 2:
+        raise DataError(f"a loop of {samples.shape[-1]} samples has no steps; give at least 2")
+    whole = samples.astype(numpy.float64)
+    step = math.sqrt(((whole[:, 0] - whole[:, -1]) ** 2).mean())
+    within = math.sqrt((numpy.diff(whole) ** 2).mean())
+    return step / within if within else 0.0
+
+
+def loop_seam_db(samples: Floats, params: SpectrogramParams) -> float:
+    """How much the spectrogram of a loop, played again and again, jumps at its seam, in dB.
+
+    The RMS difference of neighbouring columns whose windows reach over the seam, over the median
+    difference of all others; of magnitudes as loud as they look, raised to ``params.power``. About
+    0 where the sound goes on, 20 and more for a click in held notes. A note that begins there
+    counts as well, about 8 in music, whether it is meant or the loop was cut anywhere.
+
+    Args:
+        samples: (channels, samples), within -1 and 1.
+        params: the bands.
+
+    Raises:
+        DataError: a loop shorter than four windows.
+    """
+    grid, length = encoding_grid(params), samples.shape[-1]
+    if length < 4 * grid.window:
+        raise DataError(
+            f"a loop of {length / params.sample_rate:.3f} s; give at least "
+            f"{4 * grid.window / params.sample_rate:.3f} s, four windows"
+        )
+    again = _tensor(numpy.concatenate([samples, samples[:, : 2 * grid.window]], -1))
+    columns = mel_magnitudes(again, params).pow(params.power)
+    steps = columns.diff(dim=-2).square().sum((0, 2)).sqrt().numpy()
+    place = (numpy.arange(len(steps)) + 0.5) * grid.hop
+    near = numpy.abs(place - length) <= grid.window / 2
+    other = (place > grid.window) & (place < length - grid.window)
+    seam = math.sqrt((steps[near] ** 2).mean())
+    usual = float(numpy.median(steps[other]))
+    if not usual:
+        return math.inf if seam else 0.0
+    return 20 * math.log10(max(seam / usual, 1e-12))
 
 
 def _tensor(samples: Floats) -> Tensor:

@@ -25,6 +25,8 @@ MAX_VALUE_TAG = 11080
 TRIPLE_RESOLUTION_TAG = 11007
 FULL_SCALE = 32_768
 """what samples of 1.0 count as in a spectrogram: 16 bits"""
+LONGEST_LOOP = 16_384
+"""columns; a loop is inverted and stretched as a whole"""
 _HIGHEST = {
     "sample_rate": 384_000,
     "step_ms": 1000,

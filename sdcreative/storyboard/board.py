@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..core.shots import Follow, Shot
+from ..core.shots import Following, Shot
 from ..core.timeline import Timeline
 from .series import Plot, Series, noise_shares, prompt_shares, sources, started_from, worded
 
@@ -36,7 +36,7 @@ class Still:
     @property
     def follows(self) -> bool:
         """Whether it cannot be made without the frame before it."""
-        return isinstance(self.shot.image, Follow)
+        return isinstance(self.shot.image, Following)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def read_board(timeline: Timeline, most: int) -> Board:
         if isinstance(frame, Shot):
             series.add(index, frame)
             watch.add(index, frame)
-            follows = follows or isinstance(frame.image, Follow)
+            follows = follows or isinstance(frame.image, Following)
     sheet = timeline.columns is not None
     keyframes = series.frames if sheet else watch.keyframes()
     # Frames between the keyframes of a film whose frames follow from one another cost as much as

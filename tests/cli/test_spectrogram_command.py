@@ -96,7 +96,7 @@ def test_parts_and_lengths(clip: Path, tmp_path: Path) -> None:
         run("encode", tmp_path / "hours.flac", "-o", tmp_path / "hours.webp")
     with pytest.raises(UsageError, match="start is -1"):
         run("encode", clip, "--start", -1)
-    with pytest.raises(DataError, match="start is 9"):
+    with pytest.raises(DataError, match="cannot start at 9"):
         run("encode", clip, "--start", 9)
 
 
@@ -115,3 +115,14 @@ def test_plots_of_sounds_and_pictures(clip: Path, tmp_path: Path) -> None:
 def test_a_device_that_is_not_there(clip: Path) -> None:
     with pytest.raises(UsageError, match="--device abacus"):
         run("decode", clip, "--device", "abacus")
+
+
+def test_what_is_wrong_names_its_file(tmp_path: Path) -> None:
+    levels = numpy.full((512, 1, 3), 255, numpy.uint8)
+    Image.fromarray(levels).save(tmp_path / "narrow.png")
+    with pytest.raises(DataError, match=r"narrow\.png: a spectrogram of 1 columns; give at least"):
+        run("decode", tmp_path / "narrow.png")
+    soundfile.write(tmp_path / "short.wav", numpy.zeros(100), 44_100)
+    with pytest.raises(DataError, match=r"short\.wav: 0\.002 s of sound"):
+        run("show", tmp_path / "short.wav")
+    assert not (tmp_path / "narrow.wav").exists() and not (tmp_path / "short.plot.png").exists()

@@ -17,6 +17,7 @@ from PIL import Image, PngImagePlugin
 from sdcreative.errors import DataError, OutputError
 from sdcreative.media.image import write_picture
 from sdcreative.media.metadata import read_tags, tag_sound
+from sdcreative.media.ogg_tags import Page
 from sdcreative.media.tags import MOST_BYTES
 from sdcreative.media.video import ffmpeg
 from sdcreative.media.writers import open_writer, probe
@@ -24,7 +25,8 @@ from sdcreative.media.writers import open_writer, probe
 PICTURES = [".png", ".jpg", ".webp"]
 STREAMS = [".gif", ".webp", ".apng"]
 FILMS = [".mp4", ".mov", ".mkv"]
-SOUNDS = [".wav", ".flac"]
+SOUNDS = [".wav", ".flac", ".ogg", ".mp3"]
+ENCODED = {".ogg": 0.1, ".mp3": 0.1}
 KINDS = [*(f"still{s}" for s in PICTURES), *(f"film{s}" for s in (*STREAMS, *FILMS)), *SOUNDS]
 TAGS = {
     "sdcreative": '{"prompt": "ein Bär, 熊, 🐻; a = b # <b>&amp;</b> \\\\ \\""}',
@@ -39,8 +41,11 @@ def make(folder: Path, kind: str, tags: dict[str, str]) -> Path:
     if suffix in SOUNDS:
         sound = numpy.sin(numpy.arange(801) / 9)
         soundfile.write(str(path), sound, 8000)
+        plain = soundfile.read(path)[0]
+        assert numpy.abs(plain - sound).max() < ENCODED.get(suffix, 1e-4)
         tag_sound(path, tags)
-        assert numpy.abs(soundfile.read(path)[0] - sound).max() < 1e-4
+        assert soundfile.info(path).frames == 801
+        assert numpy.array_equal(soundfile.read(path)[0], plain)
         return path
     frames = 1 if kind.startswith("still") else 3
     with open_writer(path, 12, (16, 16), length=frames, metadata=tags) as writer:
@@ -134,17 +139,88 @@ def test_tags_that_ffmpeg_wrote_are_read(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", SOUNDS)
 def test_libsndfile_reads_a_tagged_sound(tmp_path: Path, suffix: str) -> None:
-    path = make(tmp_path, suffix, {"comment": "a bear"})
+    path = make(tmp_path, suffix, {"title": "a song", "comment": "a bear"})
     with soundfile.SoundFile(path) as sound:
-        comment = sound.copy_metadata()["comment"]
-    assert comment == ("a bear" if suffix == ".flac" else '{"comment": "a bear"}')
+        found = sound.copy_metadata()
+    assert found["title"] == "a song"
+    assert found["comment"] == ("a bear" if suffix != ".wav" else '{"comment": "a bear"}')
 
 
-def test_tags_of_a_flac_replace_the_old_ones(tmp_path: Path) -> None:
-    path = make(tmp_path, ".flac", {"comment": "old", "title": "a bear"})
+def said_by_ffmpeg(path: Path) -> str:
+    """All tags: Ogg has them with its stream, others with the file."""
+    command = [ffmpeg(), "-v", "error", "-i", str(path), "-f", "ffmetadata", "-bitexact"]
+    source = "0:s:0" if path.suffix == ".ogg" else "0"
+    return subprocess.run(
+        [*command, "-map_metadata", source, "-"], capture_output=True, check=True
+    ).stdout.decode()
+
+
+@pytest.mark.parametrize("suffix", SOUNDS)
+def test_ffmpeg_shows_title_and_record_of_a_sound(tmp_path: Path, suffix: str) -> None:
+    record = "x" * 30_000
+    tags = {"title": "Bär 熊", "encoder": "sdcreative", "sdcreative": record}
+    path = make(tmp_path, suffix, tags)
+    lines = said_by_ffmpeg(path).splitlines()
+    assert "title=Bär 熊" in lines
+    assert any(record in line for line in lines)
+    assert read_tags(path) == tags
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".opus", ".mp3"])
+@pytest.mark.parametrize("version", ["3", "4"])
+def test_tags_of_a_sound_that_ffmpeg_wrote_are_read(
+    tmp_path: Path, suffix: str, version: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    command = [ffmpeg(), "-v", "error", "-f", "lavfi", "-i", "sine=d=0.2"]
+    command += ["-metadata", "title=Bär 熊", "-metadata", "comment=one, 熊"]
+    command += ["-id3v2_version", version] if suffix == ".mp3" else []
+    subprocess.run([*command, str(path)], check=True)
+    tags = read_tags(path)
+    comment = "comment" if suffix in (".wav", ".mp3") else "description"  # that is its name there
+    assert (tags["title"], tags[comment]) == ("Bär 熊", "one, 熊")
+    assert tags["encoder"].startswith(("Lav", "L"))
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".ogg", ".mp3"])
+def test_tags_of_a_sound_replace_the_old_ones(tmp_path: Path, suffix: str) -> None:
+    path = make(tmp_path, suffix, {"comment": "old" * 90_000, "title": "a bear"})
+    sound = soundfile.read(path)[0]
     tag_sound(path, {"comment": "new"})
     assert read_tags(path) == {"comment": "new"}
+    assert numpy.array_equal(soundfile.read(path)[0], sound)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert path.stat().st_size < 90_000
+
+
+def test_a_long_ogg_keeps_every_page(tmp_path: Path) -> None:
+    path = tmp_path / "a.ogg"
+    noise = numpy.random.default_rng(0).uniform(-0.5, 0.5, 1_000_000)
+    with soundfile.SoundFile(path, "w", 44_100, 1, "VORBIS", format="OGG") as file:
+        for start in range(0, len(noise), 50_000):
+            file.write(noise[start : start + 50_000])
+    sound = soundfile.read(path)[0]
+    tag_sound(path, TAGS)
+    assert numpy.array_equal(soundfile.read(path)[0], sound)
+    with soundfile.SoundFile(path) as file:  # found by bisection, from page to page
+        file.seek(345_678)
+        assert numpy.allclose(file.read(100), sound[345_678:345_778], atol=1e-6)
+
+
+@pytest.mark.parametrize("whole", [255, 510, 255 * 255, 255 * 510])
+def test_comments_that_just_fill_segments_and_pages_come_back(tmp_path: Path, whole: int) -> None:
+    data = make(tmp_path, ".ogg", {"x": ""}).read_bytes()
+    at = data.index(b"\x03vorbis") + 7
+    vendor = int.from_bytes(data[at : at + 4], "little")
+    bare = 7 + 4 + vendor + 4 + 4 + len("x=") + 1
+    for length in (whole - 1, whole, whole + 1):
+        text = "y" * (length - bare)
+        assert read_tags(make(tmp_path, ".ogg", {"x": text})) == {"x": text}
+
+
+def test_two_oggs_are_two_streams_and_the_same_one_is_the_same(tmp_path: Path) -> None:
+    serials = [make(tmp_path, ".ogg", {"a": text}).read_bytes()[14:18] for text in "xyx"]
+    assert serials[0] == serials[2] != serials[1]
 
 
 def test_the_ending_does_not_decide(tmp_path: Path) -> None:
@@ -200,6 +276,12 @@ def riff(kind: bytes, *chunks: tuple[bytes, int, bytes]) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + kind + body
 
 
+def ogg(packet: bytes) -> bytes:
+    """One page with one short packet, or none."""
+    return Page(0, 0, 7, 0, bytes([len(packet)] * bool(packet)), packet).encoded()
+
+
+OGG = ogg(b"\x01vorbis")
 BOMB = zlib.compress(b"x" * (MOST_BYTES + 9))
 DEEP = b"[" * 100_000
 HOSTILE: dict[str, tuple[bytes, str]] = {
@@ -225,7 +307,21 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     ),
     "more comments than bytes": (
         b"fLaC" + b"\x84\0\0\x08" + bytes(4) + b"\xff\xff\xff\xff",
-        "are missing at the end",
+        "fewer comments than announced",
+    ),
+    "Ogg without pages": (b"OggS" + bytes(40), "checksum"),
+    "Ogg page of something else": (OGG[:-1] + b"OggX" + bytes(40), "checksum"),
+    "Ogg that ends after its first page": (OGG, "are missing at the end"),
+    "Ogg whose comments are none": (OGG + ogg(b"\x05vorbis"), "second packet holds no comments"),
+    "Ogg with a long comment": (
+        OGG + ogg(b"\x03vorbis" + bytes(4) + b"\1\0\0\0" + b"\xff\xff\xff\x7f"),
+        "longer than its block",
+    ),
+    "endless Ogg pages": (OGG + ogg(b"") * 100_000, "over 16,000,000 bytes"),
+    "ID3 beyond the end": (b"ID3\4\0\0\x7f\x7f\x7f\x7f", "are missing at the end"),
+    "ID3 frame beyond its tag": (
+        b"ID3\4\0\0\0\0\0\x0bTIT2\0\0\0\x7f\0\0\3",
+        "longer than its tag",
     ),
 }
 
@@ -289,11 +385,40 @@ def test_tags_that_cannot_be_kept_are_refused_before_anything_is_made(
 
 
 def test_sounds_of_other_kinds_take_no_tags(tmp_path: Path) -> None:
-    (tmp_path / "a.mp3").write_bytes(b"ID3 and more of it")
-    with pytest.raises(OutputError, match="neither WAV nor FLAC"):
-        tag_sound(tmp_path / "a.mp3", TAGS)
-    with pytest.raises(OutputError, match="ASCII without '='"):
-        make(tmp_path, ".flac", {"a=b": "c"})
+    (tmp_path / "a.aiff").write_bytes(b"FORM and more of it")
+    with pytest.raises(OutputError, match="no WAV, FLAC, OGG or MP3"):
+        tag_sound(tmp_path / "a.aiff", TAGS)
+    for suffix in (".flac", ".ogg"):
+        with pytest.raises(OutputError, match="ASCII without '='"):
+            make(tmp_path, suffix, {"a=b": "c"})
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".ogg"])
+def test_a_broken_sound_stays_as_it_is_when_it_cannot_be_tagged(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = make(tmp_path, suffix, {})
+    data = path.read_bytes()[: -10 if suffix == ".ogg" else 20]
+    path.write_bytes(data)
+    with pytest.raises(OutputError, match="are missing at the end"):
+        tag_sound(path, TAGS)
+    assert path.read_bytes() == data
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_id3_of_other_programs_has_beside_texts_is_passed_over(tmp_path: Path) -> None:
+    def frame(kind: bytes, flags: int, data: bytes) -> bytes:
+        return kind + struct.pack(">IH", len(data), flags) + data
+
+    frames = bytes.fromhex("00000006000000000000")  # an extended header
+    frames += frame(b"APIC", 0, b"\0image/png\0\3\0" + bytes(99))
+    frames += frame(b"TIT2", 0x80, b"\0compressed")
+    frames += frame(b"COMM", 0, b"\0engiTunNORM\0 00000B2C")
+    frames += frame(b"TXXX", 0, b"\0sdcreative\0r\xff\0ecord") + frame(b"TSSE", 0, b"\x09no")
+    whole = frames.replace(b"\xff", b"\xff\0") + bytes(50)
+    size = bytes([0, 0, len(whole) >> 7, len(whole) & 0x7F])
+    (tmp_path / "a.mp3").write_bytes(b"ID3\3\0\xc0" + size + whole)
+    assert read_tags(tmp_path / "a.mp3") == {"sdcreative": "r\xff"}
 
 
 def test_a_folder_of_other_pictures_says_nothing(tmp_path: Path) -> None:

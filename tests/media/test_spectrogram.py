@@ -197,7 +197,7 @@ def test_samples_that_cannot_be_encoded(samples: NDArray[numpy.float32], text: s
 
 
 def test_other_rates_and_channels_are_converted(tmp_path: Path) -> None:
-    for rate, channels in ((8_000, 1), (96_000, 6), (48_000, 2)):
+    for rate, channels in ((8_000, 1), (96_000, 2), (48_000, 2)):
         t = numpy.arange(rate) / rate
         tone = 0.5 * numpy.sin(2 * numpy.pi * 1000 * t)
         soundfile.write(tmp_path / "tone.wav", numpy.stack([tone] * channels, 1), rate, "FLOAT")
@@ -208,32 +208,23 @@ def test_other_rates_and_channels_are_converted(tmp_path: Path) -> None:
             assert numpy.abs(found - exact)[:, 2000:-2000].max() < 1e-3
 
 
-def test_sounds_that_cannot_be_read(tmp_path: Path) -> None:
+def test_parts_of_sounds(tmp_path: Path) -> None:
     write_sound(sound(), tmp_path / "whole.wav", 44_100)
-    whole = (tmp_path / "whole.wav").read_bytes()
-    (tmp_path / "cut.flac").write_bytes(b"fLaC" + bytes(20))
-    (tmp_path / "empty.wav").touch()
-    (tmp_path / "text.wav").write_text("no sound")
-    (tmp_path / "header.wav").write_bytes(whole[:44])
-    soundfile.write(tmp_path / "nan.wav", numpy.full(9000, numpy.nan), 44_100, "FLOAT")
-    for name, text in [
-        ("cut.flac", "no sound that is known here, or broken"),
-        ("empty.wav", "is empty"),
-        ("text.wav", "no sound that is known here"),
-        ("header.wav", "empty"),
-        ("nan.wav", "no finite numbers"),
-        ("missing.wav", "no such file"),
-        (".", "is a folder"),
-    ]:
-        with pytest.raises(DataError, match=text) as caught:
-            read_sound(tmp_path / name, 44_100)
-        assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match=r"1\.00 s long; start is 2"):
+    part = read_sound(tmp_path / "whole.wav", 44_100, start=0.5, seconds=0.25)
+    assert numpy.abs(part - sound()[:, 22_050:33_075]).max() < 1e-4
+    assert read_sound(tmp_path / "whole.wav", 44_100, start=0.9, seconds=5).shape == (1, 4410)
+    with pytest.raises(DataError, match="lasts 1 seconds; it cannot start at 2"):
         read_sound(tmp_path / "whole.wav", 44_100, start=2)
     with pytest.raises(DataError, match="choose a part with --start"):
         read_sound(tmp_path / "whole.wav", 44_100, longest=0.5)
-    part = read_sound(tmp_path / "whole.wav", 44_100, start=0.5, seconds=0.25)
-    assert numpy.abs(part - sound()[:, 22_050:33_075]).max() < 1e-4
+
+
+def test_minutes_of_vorbis_are_written(tmp_path: Path) -> None:
+    """Given to libsndfile at once, they end the program."""
+    seconds = 60
+    samples = numpy.tile(sound(channels=2), seconds)
+    write_sound(samples, tmp_path / "long.ogg", 44_100)
+    assert soundfile.info(tmp_path / "long.ogg").frames == seconds * 44_100
 
 
 def test_what_is_too_loud_is_turned_down_and_not_clipped(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from sdcreative.media.spectrogram import (
     mel_spectrogram,
     spectrogram_to_image,
 )
-from sdcreative.spectral import inversion
+from sdcreative.spectral import streaming
 from sdcreative.spectral.inversion import invert
 from sdcreative.spectral.lifting import inversion_grid
 from sdcreative.spectral.measures import (
@@ -130,7 +130,7 @@ def test_clips_of_a_batch_are_those_of_one_at_a_time() -> None:
 
 def test_long_sounds_in_parts_are_as_near(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = invert(mel(SMALL), SMALL)
-    monkeypatch.setattr(inversion, "_TOGETHER", 64)
+    monkeypatch.setattr(streaming, "TOGETHER", 64)
     parts = invert(mel(SMALL), SMALL)
     assert parts.shape == whole.shape
     near = [spectral_convergence(samples, mel(SMALL), SMALL) for samples in (whole, parts)]

@@ -1,0 +1,1 @@
+"""Pictures of spectrograms to music in files: stitched, decoded, levelled, encoded, shown."""

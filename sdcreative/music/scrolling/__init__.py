@@ -1,0 +1,1 @@
+"""A film of a spectrogram as it scrolls by."""

@@ -87,6 +87,7 @@ _published_easings: set[str] = set()
 _published_metrics: set[str] = set()
 _published_processors: set[str] = set()
 _published_samplers: set[str] = set()
+_published_tools: set[str] = set()
 
 
 def publish(registry: Registry) -> None:
@@ -107,6 +108,10 @@ def publish(registry: Registry) -> None:
         from .models.sampler_names import PLUGIN_SAMPLERS
 
         _replace(PLUGIN_SAMPLERS, _published_samplers, registry.samplers)
+    if registry.tools or _published_tools:
+        from .sound.music import TOOLS
+
+        _replace(TOOLS, _published_tools, registry.tools)
 
 
 def _replace(table: dict[str, T], published: set[str], items: Mapping[str, T]) -> None:
@@ -133,6 +138,11 @@ def read_tools(hook: str, answer: Any) -> dict[str, Tool]:
             raise PluginError(
                 f"settings of tool {tool.name!r} are {tool.settings!r}, "
                 f"not a class derived from {base.__name__}"
+            )
+        unknown = set(getattr(tool, "flags", ())) - set(tool.settings.model_fields)
+        if unknown:
+            raise PluginError(
+                f"flag {min(unknown)!r} of tool {tool.name!r} is no key of its settings"
             )
         _add(hook, tools, tool.name, tool)
     return tools

@@ -32,6 +32,8 @@ class PictureTool:
         suffix: ending of the output where none is given.
         argument: name of a settings key that the command also takes as plain words
             (``sdcreative image "a bear"``), or None where a preset is needed.
+        flags: names of settings keys that the command offers as flags, such as ``--tempo``; those
+            of all tools come by themselves.
     """
 
     name: str
@@ -40,6 +42,7 @@ class PictureTool:
     timeline: Callable[[Any], Timeline]
     suffix: str = ".mp4"
     argument: str | None = None
+    flags: tuple[str, ...] = ()
 
     def plan(self, settings: BaseModel) -> Timeline:
         """The timeline of settings; a fault that shows only now is told as one of a preset.

@@ -31,7 +31,7 @@ class Entry:
     Attributes:
         preset: as the user gave it.
         output: what it writes; "" where that is not known.
-        frames: how many; None where that is not known.
+        frames: how many; None where that is not known, as before a film's music is there.
         seconds: how long it took.
         result: "waiting", "ok", "error" or "stopped".
         error: why, in one line or more.
@@ -95,6 +95,7 @@ def _presets(sources: Sequence[str]) -> Iterator[str]:
 def _prepare(host: Host, source: str, folder: str | None, flags: Mapping[str, Any]) -> Entry:
     """Reads a preset, and finds out what it will write; its faults come out in its turn."""
     from ..presets import validate
+    from ..sound.settings import names_music
     from ..tools import PictureTool
 
     entry = Entry(source)
@@ -110,7 +111,7 @@ def _prepare(host: Host, source: str, folder: str | None, flags: Mapping[str, An
             preset = load(source, tool, {**flags, "output": entry.output})
             settings = validate(preset, tool.settings)
         entry.run = tool, preset
-        if isinstance(tool, PictureTool):
+        if isinstance(tool, PictureTool) and not names_music(settings):
             entry.frames = len(tool.plan(settings))
     except SdcreativeError as error:
         entry.error = str(error)

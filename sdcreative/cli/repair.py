@@ -136,8 +136,7 @@ def _write(outlet: Outlet, store: FrameStore, done: Repair, overwrite: bool) -> 
     with outlet.writer(overwrite) as writer, closing(outlet.process(pictures)) as processed:
         for picture in processed:
             writer.add(picture)
-    film = outlet.processed
-    click.echo(f"{outlet.output}: {film.length} frames of {film.size[0]}x{film.size[1]}")
+    click.echo(f"{outlet.output}: {outlet.summary}")
     if done.timeline.sound is not None:
         click.echo(f"sound: pictures come later now, by up to {len(done.fresh)} frames")
 

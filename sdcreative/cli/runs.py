@@ -58,14 +58,18 @@ def runs_group(host: Host) -> click.Group:
     def resume(run: str, overwrite: bool, output: str | None, **changes: Any) -> None:
         from ..produce import produce
         from ..runs.run import find_run
+        from ..soundtrack import with_music
 
         found = find_run(run)
         changes["output"] = os.path.abspath(output) if output else found.output
         tool, settings = settings_of(host, found, changes)
-        with inside(found.folder):
+        with (
+            inside(found.folder),
+            with_music(tool, settings, report=click.echo) as film,
+        ):
             produce(
-                tool,
-                settings,
+                film.tool,
+                film.settings,
                 default_name=found.name,
                 overwrite=overwrite,
                 dry_run=False,
@@ -242,8 +246,10 @@ def timeline_of(run: Manifest, tool: PictureTool, settings: RenderSettings) -> T
         DataError: what was measured to place them is gone.
     """
     from ..runs.run import run_arcs
+    from ..soundtrack import with_music
 
-    timeline = tool.plan(settings)
+    with with_music(tool, settings, report=lambda line: click.echo(line, err=True)) as film:
+        timeline = film.tool.plan(film.settings)
     if (retiming := timeline.retiming) is None:
         return timeline
     arcs = run_arcs(run, retiming.segments)

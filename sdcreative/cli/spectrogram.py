@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from ..errors import DataError, SdcreativeError, UsageError
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aif", ".aiff")
+_Part = tuple[float, float | None]
 
 _source = click.argument("source", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
 _output = click.option(
@@ -30,43 +33,46 @@ def spectrogram_group() -> click.Group:
     return group
 
 
-def _part(command: Callable[..., Any]) -> Callable[..., Any]:
-    start = click.option(
-        "--start", type=float, default=0.0, metavar="SECONDS", help="Where to begin in the sound."
-    )
-    seconds = click.option("--seconds", type=float, metavar="SECONDS", help="How much to take.")
-    return start(seconds(command))
-
-
-def _bands(command: Callable[..., Any]) -> Callable[..., Any]:
+def _sound(command: Callable[..., None]) -> Callable[..., None]:
+    """Options for sounds; the command gets the bands, ``params``, and ``part`` for ``_heard``."""
     options = [
         click.option("--stereo", is_flag=True, help="Left in green, right in blue."),
         click.option("--bands", type=int, default=512, show_default=True, help="Rows."),
         click.option("--step", type=int, default=10, show_default=True, help="ms per column."),
         click.option("--max-hz", type=float, default=10_000, show_default=True, help="Highest."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+        click.option("--start", type=float, default=0.0, metavar="SECONDS",
+                     help="Where to begin in the sound."),
+        click.option("--seconds", type=float, metavar="SECONDS", help="How much to take."),
+    ]  # fmt: skip
 
-
-def _encode() -> click.Command:
-    @click.command("encode", short_help="sound to picture")
-    @_source
-    @_output
-    @_bands
-    @_part
-    @_overwrite
-    def encode(
-        source: Path,
-        output: Path | None,
+    @wraps(command)
+    def given(
         stereo: bool,
         bands: int,
         step: int,
         max_hz: float,
         start: float,
         seconds: float | None,
-        overwrite: bool,
+        **others: Any,
+    ) -> None:
+        from ..spectral.params import SpectrogramParams
+
+        params = SpectrogramParams(stereo=stereo, bands=bands, step_ms=step, max_hz=max_hz)
+        command(params=params, part=(start, seconds), **others)
+
+    for option in reversed(options):
+        given = option(given)
+    return given
+
+
+def _encode() -> click.Command:
+    @click.command("encode", short_help="sound to picture")
+    @_source
+    @_output
+    @_sound
+    @_overwrite
+    def encode(
+        source: Path, output: Path | None, params: Any, part: _Part, overwrite: bool
     ) -> None:
         """Turn a WAV, FLAC, OGG or MP3 file, or all in a folder, into pictures.
 
@@ -74,12 +80,9 @@ def _encode() -> click.Command:
         minutes and 55 seconds of 10 ms each.
         """
         from ..media.spectrogram_files import write_spectrogram
-        from ..spectral.params import SpectrogramParams
-
-        params = SpectrogramParams(stereo=stereo, bands=bands, step_ms=step, max_hz=max_hz)
 
         def one(file: Path, target: Path) -> str:
-            mel = _heard(file, target, params, start, seconds)
+            mel = _heard(file, target, params, part)
             write_spectrogram(mel, params, target, overwrite)
             return f"{mel.shape[2]}x{mel.shape[1]} pixels"
 
@@ -130,16 +133,17 @@ def _decode() -> click.Command:
 
         def one(file: Path, target: Path) -> str:
             mel, params, known = read_spectrogram(file)
-            samples = invert(
-                mel,
-                params,
-                method=method,
-                iterations=iterations,
-                quality=quality,
-                circular=circular,
-                seed=seed,
-                device=device,
-            )
+            with _naming(file):
+                samples = invert(
+                    mel,
+                    params,
+                    method=method,
+                    iterations=iterations,
+                    quality=quality,
+                    circular=circular,
+                    seed=seed,
+                    device=device,
+                )
             said = [f"{samples.shape[1] / params.sample_rate:.2f} s"]
             if mel.any():
                 reached = spectral_convergence(samples, mel, params, circular)
@@ -161,33 +165,19 @@ def _show() -> click.Command:
     @click.command("show", short_help="draw a sound or picture with its axes")
     @_source
     @_output
-    @_bands
-    @_part
+    @_sound
     @_overwrite
-    def show(
-        source: Path,
-        output: Path | None,
-        stereo: bool,
-        bands: int,
-        step: int,
-        max_hz: float,
-        start: float,
-        seconds: float | None,
-        overwrite: bool,
-    ) -> None:
+    def show(source: Path, output: Path | None, params: Any, part: _Part, overwrite: bool) -> None:
         """Draw a sound or a picture of one, over seconds and Hz, as a plot."""
         from ..media.image import write_picture
         from ..media.spectrogram_files import read_spectrogram
         from ..media.spectrogram_plot import draw_spectrogram
-        from ..spectral.params import SpectrogramParams
-
-        params = SpectrogramParams(stereo=stereo, bands=bands, step_ms=step, max_hz=max_hz)
 
         def one(file: Path, target: Path) -> str:
             if file.suffix.lower() in _PICTURES:
                 mel, found, _ = read_spectrogram(file)
             else:
-                mel, found = _heard(file, target, params, start, seconds), params
+                mel, found = _heard(file, target, params, part), params
             picture = draw_spectrogram(mel, found, file.name)
             write_picture(picture, target, overwrite)
             return f"{picture.width}x{picture.height} pixels"
@@ -197,12 +187,13 @@ def _show() -> click.Command:
     return show
 
 
-def _heard(file: Path, target: Path, params: Any, start: float, seconds: float | None) -> Any:
+def _heard(file: Path, target: Path, params: Any, part: _Part) -> Any:
     """The spectrogram of a sound file, or of a part of it."""
     from ..media.spectrogram import mel_spectrogram
     from ..media.spectrogram_files import longest_seconds
     from ..media.spectrogram_sound import read_sound
 
+    start, seconds = part
     samples = read_sound(
         file,
         params.sample_rate,
@@ -211,8 +202,15 @@ def _heard(file: Path, target: Path, params: Any, start: float, seconds: float |
         seconds=seconds,
         longest=longest_seconds(params, target),
     )
-    try:
+    with _naming(file):
         return mel_spectrogram(samples, params)
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Say which file it is whose contents cannot be used."""
+    try:
+        yield
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
 

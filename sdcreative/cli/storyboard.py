@@ -44,8 +44,8 @@ def storyboard_command(host: Host) -> click.Command:
     ) -> None:
         """Draw the keyframes of a preset's film, and its settings over the frames.
 
-        Only the stills are rendered. They are frames of the film itself, and it takes them when it
-        is rendered later.
+        Only the stills are rendered, and the music where the preset names any. They are frames of
+        the film itself, and it takes them when it is rendered later.
         """
         from ..presets import validate
         from ..tools import PictureTool
@@ -59,9 +59,18 @@ def storyboard_command(host: Host) -> click.Command:
         target = output or Path(f"{name}_storyboard.png")
         check_picture(target, overwrite)
         from ..media.image import write_picture
+        from ..soundtrack import with_music
         from ..storyboard.making import make_storyboard
 
-        sheet = make_storyboard(tool, settings, name, most=stills, report=click.echo)
+        with with_music(tool, settings, report=click.echo) as film:
+            sheet = make_storyboard(
+                film.tool,
+                film.settings,
+                name,
+                most=stills,
+                report=click.echo,
+                heard=film.heard,
+            )
         write_picture(sheet, target, overwrite)
         click.echo(f"{target}: {sheet.width}x{sheet.height}")
 

@@ -12,6 +12,7 @@ import click
 
 from ..errors import PresetError, UsageError
 from ..host import Host
+from .own_flags import own_flags, own_values
 
 if TYPE_CHECKING:
     from ..presets import Preset
@@ -83,6 +84,7 @@ def tool_command(tool: Tool) -> click.Command:
     flags = setting_flags()
     for flag in flags:
         flag.hidden = flag.name not in tool.settings.model_fields
+    flags += own_flags(tool)
     return click.Command(
         tool.name,
         callback=callback,
@@ -152,6 +154,8 @@ def load(
         if tool and flag.name not in tool.settings.model_fields:
             raise UsageError(f"{flag.opts[-1]}: {tool.name!r} has no setting {flag.name!r}")
         overrides[flag.name,] = (value, flag.opts[-1])
+    if tool:
+        overrides |= {(key,): given for key, given in own_values(tool, flags).items()}
     return load_preset(source, overrides, flags["assignments"], plugin=tool.name if tool else None)
 
 
@@ -170,18 +174,21 @@ def execute(
     if isinstance(tool, PictureTool):
         settings = validate(preset, tool.settings)
         from ..produce import produce
+        from ..soundtrack import plan_music, with_music
 
-        produce(
-            tool,
-            settings,
-            default_name=default_name,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            report=click.echo,
-            keep=flags["keep"],
-            metadata=flags["metadata"],
-            studios=studios,
-        )
+        if dry_run and not plan_music(settings, click.echo):
+            return
+        how: Any = {"report": click.echo, "keep": flags["keep"], "studios": studios}
+        with with_music(tool, settings, **how) as film:
+            produce(
+                film.tool,
+                film.settings,
+                default_name=default_name,
+                overwrite=overwrite,
+                dry_run=dry_run,
+                metadata=flags["metadata"],
+                **how,
+            )
     else:
         tool.run(
             validate(preset, tool.settings), Job(overwrite, dry_run, click.echo, flags["metadata"])

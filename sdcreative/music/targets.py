@@ -177,7 +177,8 @@ class FilmTarget(Target):
         """(channels, bands, columns) in a file, since a film asks for them again and again."""
         shape = (music.columns, self.params.channels, self.params.bands)
         for mel in music.mel(music.loop):
-            part = levels_of(mel, self.params.power, self.score.max_value)
+            # As in a picture, whose first row is the highest band.
+            part = levels_of(mel, self.params.power, self.score.max_value)[:, ::-1]
             file.write(numpy.ascontiguousarray(part.transpose(2, 0, 1)).tobytes())
         file.flush()
         stored = numpy.memmap(file, numpy.uint8, "r", shape=shape)

@@ -21,6 +21,7 @@ from .settings import Audio, Drive
 __all__ = ["Audio", "Heard", "hear", "sound_seconds"]
 
 MAX_FRAMES = 1_000_000
+BEATS_PER_BAR = 4
 # Heard beside the film, so that the tempo of a short piece is known too.
 _CONTEXT = 15.0
 # What is weaker than a tenth of the strongest is not what "strong" is measured by.
@@ -62,7 +63,7 @@ class Heard:
     treble: tuple[float, ...]
     loudness: tuple[float, ...]
     pull: float = 0.9
-    beats_per_bar: int = 4
+    beats_per_bar: int = BEATS_PER_BAR
 
     def energy(self, drive: Drive) -> tuple[float, ...]:
         """How much a film moves up to every frame, as ``positions`` takes it.
@@ -166,12 +167,12 @@ def _hear(audio: Audio, fps: float, frames: int, path: Path, _changed: int, _siz
         treble=_scaled(amplitude(curves.treble), weak),
         loudness=_scaled(loudness, _SILENCE),
         pull=audio.pull,
-        beats_per_bar=audio.beats_per_bar,
+        beats_per_bar=audio.beats_per_bar or BEATS_PER_BAR,
     )
 
 
 def _path(audio: Audio) -> Path:
-    return Path(audio.file).expanduser()
+    return Path(audio.path).expanduser()
 
 
 def _beats(

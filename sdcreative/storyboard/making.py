@@ -34,7 +34,13 @@ from .text import DOT
 
 
 def make_storyboard(
-    tool: PictureTool, settings: RenderSettings, name: str, *, most: int, report: Report
+    tool: PictureTool,
+    settings: RenderSettings,
+    name: str,
+    *,
+    most: int,
+    report: Report,
+    heard: RenderSettings | None = None,
 ) -> Image:
     """The storyboard of the film that a tool makes of its settings.
 
@@ -47,6 +53,7 @@ def make_storyboard(
         name: as of the preset.
         most: stills at most.
         report: prints a line.
+        heard: settings whose ``audio`` is a file, where the others name music.
 
     Raises:
         UsageError, ModelError, RenderError, OutputError: as in rendering.
@@ -85,7 +92,7 @@ def make_storyboard(
     report(f"stills: {len(pictures)} of {board.length} frames; {there} there, {made} rendered")
     if lacking:
         report(f"not shown: {lacking}, following from frames that are not rendered yet")
-    sound = sound_plot(placed, settings)
+    sound = sound_plot(placed, heard or settings)
     return draw_board(board, pictures, name, _subtitle(tool, settings, placed, size), sound)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import soundfile
@@ -193,6 +194,18 @@ def test_a_film_of_it_is_as_long_as_its_sound(tmp_path: Path) -> None:
     write([path], pictures, Score(PARAMS, loudest, columns, 16), metadata={"sdcreative": "{}"})
     assert abs(probe_sound(path) - (columns - 1) * HOP / RATE) < 1 / 30 + 2048 / 44_100
     assert read_tags(path)["sdcreative"] == "{}"
+
+
+def test_low_tones_are_low_in_the_film(tmp_path: Path) -> None:
+    rows = []
+    for number, pitch_of in enumerate((200, 3000)):
+        pictures, loudest, columns = drawn(tune(1.3, pitch_of), 64, 16)
+        path = tmp_path / f"{number}.mp4"
+        write([path], pictures, Score(PARAMS, loudest, columns, 16))
+        frame = np.asarray(iio.imread(path, index=20), float).sum(-1)
+        heights = np.arange(len(frame))[:600, None]
+        rows.append(float((frame[:600] ** 2 * heights).sum() / (frame[:600] ** 2).sum()))
+    assert rows[0] > rows[1] + 100
 
 
 @pytest.mark.parametrize(

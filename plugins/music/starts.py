@@ -1,0 +1,217 @@
+"""What the pictures of music start from: nothing, a picture, a beat, a sound, or two of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from sdcreative import Crossfade, Original
+
+from .beat import render_beat
+from .layout import Layout
+from .regions import kept_spans, region_mask
+from .settings import MusicSettings, Take
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from sdcreative import SoundPictures, SpectrogramParams
+
+Start = tuple["Image | Crossfade | None", "Image | None", float]
+"""start picture, mask (white is painted anew) and strength of a picture"""
+
+PICTURE_STRENGTH, SOUND_STRENGTH, MORPH_STRENGTH = 0.75, 0.6, 0.5
+PERIOD_BARS = 4
+"""after which a beat begins again"""
+
+
+class Starts(Protocol):
+    """What a tool starts from.
+
+    Attributes:
+        columns: of the music, where the start says it.
+        voices: 1, or 2 for left and right.
+        max_value: the magnitude that black stands for; None for that of the model.
+        original: a sound that is heard itself where it is not changed.
+    """
+
+    columns: int | None
+    voices: int
+    max_value: float | None
+    original: Original | None
+
+    def of(self, layout: Layout, number: int, voice: int) -> Start:
+        """What a picture of a voice starts from."""
+
+
+def open_starts(
+    settings: MusicSettings, params: SpectrogramParams, size: tuple[int, int]
+) -> Starts:
+    """Look at what the settings start from.
+
+    Raises:
+        DataError: a file that cannot be read.
+    """
+    if settings.audio is not None and settings.morph_to is not None:
+        return _Morph(settings, params, settings.audio, settings.morph_to)
+    if settings.audio is not None:
+        return _Sound(settings, params, settings.audio)
+    if settings.beat is not None:
+        return _Beat(settings, params, settings.beat)
+    if settings.image is not None:
+        return _Picture(settings, size, settings.image)
+    return _Nothing(settings)
+
+
+class _Nothing:
+    columns: int | None = None
+    max_value: float | None = None
+    original: Original | None = None
+
+    def __init__(self, settings: MusicSettings) -> None:
+        self.voices = 2 if settings.stereo else 1
+
+    def of(self, layout: Layout, number: int, voice: int) -> Start:
+        return None, None, 1.0
+
+
+def _read(path: str, size: tuple[int, int], mode: Literal["RGB", "L"]) -> Image:
+    from sdcreative import read_picture
+
+    return read_picture(Path(path).expanduser(), size, mode)
+
+
+class _Picture(_Nothing):
+    """The same picture every time, as Riffusion does."""
+
+    def __init__(self, settings: MusicSettings, size: tuple[int, int], image: str) -> None:
+        super().__init__(settings)
+        self._image = _read(image, size, "RGB")
+        self._mask = None if settings.mask is None else _read(settings.mask, size, "L")
+        self._strength = PICTURE_STRENGTH if settings.strength is None else settings.strength
+
+    def of(self, layout: Layout, number: int, voice: int) -> Start:
+        return self._image, self._mask, self._strength
+
+
+class _Beat(_Nothing):
+    """A beat that goes on from picture to picture, at the tempo that is made."""
+
+    def __init__(self, settings: MusicSettings, params: SpectrogramParams, beat: str) -> None:
+        super().__init__(settings)
+        self._settings, self._params, self._beat = settings, params, beat
+        self._strength = PICTURE_STRENGTH if settings.strength is None else settings.strength
+        self._known: dict[int, Image] = {}
+        self._sound: Any = None
+        self._loudest = 0.0
+
+    def of(self, layout: Layout, number: int, voice: int) -> Start:
+        first = number * layout.hop
+        if first not in self._known:
+            self._known[first] = self._draw(layout, first)
+        image = self._known[first]
+        mask = self._settings.mask
+        return image, None if mask is None else _read(mask, image.size, "L"), self._strength
+
+    def _draw(self, layout: Layout, first: int) -> Image:
+        import numpy as np
+        from PIL import Image as Pictures
+
+        from sdcreative import levels_of, mel_spectrogram
+
+        params = self._params
+        if self._sound is None:
+            self._sound = self._play(layout)
+            self._loudest = float(mel_spectrogram(self._sound[None], params).max())
+        # So much beside the picture that its edges hear what is there.
+        beside = -(-params.padded_ms // params.step_ms)
+        hop = params.hop_length
+        places = np.arange((first - beside) * hop, (first + layout.width + beside) * hop)
+        heard = self._sound[places % len(self._sound)]
+        mel = mel_spectrogram(heard[None], params)[0, :, beside : beside + layout.width]
+        levels = levels_of(np.minimum(mel, self._loudest), params.power, self._loudest)[::-1]
+        return Pictures.fromarray(np.stack([levels] * 3, -1))
+
+    def _play(self, layout: Layout) -> Any:
+        settings = self._settings
+        tempo = layout.beats_per_minute_made or 0.0
+        beats: float = PERIOD_BARS * settings.beats_per_bar
+        if layout.loop:
+            beats = layout.columns * layout.step * (layout.tempo or 0.0) / 60
+        return render_beat(
+            self._beat,
+            tempo=tempo,
+            beats=beats,
+            sample_rate=self._params.sample_rate,
+            key=settings.key,
+            seed=settings.seed,
+        )
+
+
+def _open(take: Take, params: SpectrogramParams, stereo: float) -> SoundPictures:
+    from sdcreative import SoundPictures
+
+    path = Path(take.file).expanduser()
+    params = replace(params, stereo=stereo > 0)
+    return SoundPictures(path, params, start=take.start, seconds=take.seconds)
+
+
+class _Sound:
+    """The pictures of a sound, all of it or parts of it made anew."""
+
+    def __init__(self, settings: MusicSettings, params: SpectrogramParams, take: Take) -> None:
+        self._settings, self._params = settings, params
+        self._pictures = _open(take, params, settings.stereo)
+        self.columns: int | None = self._pictures.columns
+        self.voices = self._pictures.voices
+        self.original: Original | None = None
+        self._strength = settings.strength
+        if self._strength is None:
+            self._strength = SOUND_STRENGTH if settings.repaint is None else 1.0
+        if settings.repaint is not None:
+            spans = kept_spans(settings.repaint, self._pictures.seconds, params)
+            self.original = Original(take.file, take.start, spans)
+
+    @property
+    def max_value(self) -> float | None:
+        return self._pictures.max_value
+
+    def of(self, layout: Layout, number: int, voice: int) -> Start:
+        first = number * layout.hop
+        image = self._pictures.picture(first, layout.width, voice)
+        if self._settings.repaint is None:
+            return image, None, self._strength or 0.0
+        mask = region_mask(self._settings.repaint, first, layout.width, self._params)
+        if mask is None:
+            return image, None, 0.0
+        return image, mask, self._strength or 0.0
+
+
+class _Morph:
+    """From the pictures of one sound to those of another."""
+
+    original: Original | None = None
+
+    def __init__(
+        self, settings: MusicSettings, params: SpectrogramParams, take: Take, to: Take
+    ) -> None:
+        self._first = _open(take, params, settings.stereo)
+        self._last = _open(to, params, settings.stereo)
+        self.columns: int | None = min(self._first.columns, self._last.columns)
+        self.voices = max(self._first.voices, self._last.voices)
+        self._strength = MORPH_STRENGTH if settings.strength is None else settings.strength
+
+    @property
+    def max_value(self) -> float | None:
+        """Each is as loud as it can be in its own pictures; what is between goes with them."""
+        return (self._first.max_value * self._last.max_value) ** 0.5
+
+    def of(self, layout: Layout, number: int, voice: int) -> Start:
+        first = number * layout.hop
+        ends = [
+            one.picture(first, layout.width, min(voice, one.voices - 1))
+            for one in (self._first, self._last)
+        ]
+        t = number / (layout.pictures - 1) if layout.pictures > 1 else 0.5
+        return Crossfade(ends[0], ends[1], t), None, self._strength

@@ -1,0 +1,451 @@
+"""The `music` tool: settings, pictures, and what is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+from PIL import Image
+
+from sdcreative import (
+    Blend,
+    Continuation,
+    Crossfade,
+    DataError,
+    Mixture,
+    Noise,
+    Shot,
+    SpectrogramParams,
+    Timeline,
+    UsageError,
+    read_provenance,
+)
+from sdcreative.cli import build_cli
+from sdcreative.host import Host
+from sdcreative.presets import load_preset, validate
+from sdcreative.runs.keys import frame_keys
+from sdcreative_plugins.music.regions import kept_spans, region_mask
+from sdcreative_plugins.music.settings import MusicSettings, Region
+from sdcreative_plugins.music.timeline import timeline
+
+RATE, HOP, WIDTH = 16_000, 320, 64
+STEP = HOP / RATE
+
+
+@pytest.fixture
+def plan(musical: Path) -> Callable[..., Timeline]:
+    def make(**values: Any) -> Timeline:
+        values = {"prompt": "a tune", "model": str(musical), "steps": 2, **values}
+        if values["prompt"] is None:
+            del values["prompt"]
+        return timeline(MusicSettings.model_validate(values))
+
+    return make
+
+
+@pytest.fixture
+def tone(tmp_path: Path) -> Path:
+    """3 s of 440 Hz on the left, 880 Hz on the right."""
+    time = np.arange(3 * RATE) / RATE
+    sides = [0.3 * np.sin(2 * np.pi * pitch * time) for pitch in (440, 880)]
+    soundfile.write(tmp_path / "tone.wav", np.stack(sides, 1), RATE)
+    return tmp_path / "tone.wav"
+
+
+def shots(film: Timeline) -> list[Shot]:
+    return [frame for frame in film if isinstance(frame, Shot)]
+
+
+def overlap_of(film: Timeline) -> int:
+    assert film.score is not None
+    return film.score.overlap
+
+
+# Length
+
+
+def test_a_prompt_alone_is_one_picture(plan: Callable[..., Timeline]) -> None:
+    film = plan()
+    [shot] = shots(film)
+    assert film.score is not None
+    assert film.score.columns == WIDTH
+    assert film.size == (64, 64)
+    assert shot.image is None
+    assert shot.prompt == Blend("a tune")
+
+
+def test_longer_music_goes_on_from_picture_to_picture(plan: Callable[..., Timeline]) -> None:
+    film = plan(seconds=4)
+    first, *others = shots(film)
+    assert film.score is not None
+    assert film.score.columns == 4 / STEP + 1
+    assert first.image is None
+    starts = [shot.image for shot in others]
+    assert all(isinstance(one, Continuation) and one.overlap == 32 for one in starts)
+    assert WIDTH + 32 * (len(others) - 1) < film.score.columns <= WIDTH + 32 * len(others)
+    assert len({shot.noise for shot in shots(film)}) == len(others) + 1
+
+
+@pytest.mark.parametrize("tempo", [90, 117.5, 120, 174])
+def test_pictures_begin_on_beats_and_the_tempo_is_exact(
+    plan: Callable[..., Timeline], tempo: float
+) -> None:
+    score = plan(tempo=tempo, bars=8).score
+    assert score is not None
+    assert score.tempo == tempo
+    assert score.columns == 1 + round(8 * 4 * 60 / tempo / STEP)
+    beats = (WIDTH - score.overlap) * score.stretch * STEP * tempo / 60
+    assert abs(beats * 16 - round(beats * 16)) < 1e-9
+    assert abs(score.stretch - 1) <= 0.04
+
+
+def test_the_tempo_is_said_as_the_pictures_have_it(plan: Callable[..., Timeline]) -> None:
+    film = plan(tempo=117.5, bars=2)
+    assert film.score is not None
+    assert shots(film)[0].prompt.start == f"a tune, {round(117.5 * film.score.stretch)} bpm"
+    assert shots(plan(prompt="a tune at 90 BPM", tempo=90))[0].prompt.start == "a tune at 90 BPM"
+
+
+def test_a_short_loop_is_one_picture_that_wraps_around(plan: Callable[..., Timeline]) -> None:
+    film = plan(tempo=120, beats=2, loop=True)
+    assert film.seamless == "x"
+    assert film.length == 1
+    assert film.score is not None
+    assert film.score.loop
+    assert film.score.columns == 50
+    assert film.size is not None
+    assert film.size[0] % 32 == 0
+    assert film.size[0] * film.score.stretch == pytest.approx(50)
+
+
+def test_a_long_loop_is_a_ring_whose_last_picture_meets_the_first(
+    plan: Callable[..., Timeline],
+) -> None:
+    film = plan(tempo=120, bars=2, loop=True)
+    assert film.seamless == ""
+    assert film.score is not None
+    assert film.score.columns == 200
+    hop = WIDTH - film.score.overlap
+    assert hop * film.length * film.score.stretch == pytest.approx(200)
+    *others, last = [shot.image for shot in shots(film)[1:]]
+    assert all(isinstance(one, Continuation) and not one.closing for one in others)
+    assert isinstance(last, Continuation)
+    assert last.closing == last.overlap == film.score.overlap
+    assert WIDTH - 2 * film.score.overlap >= WIDTH // 4  # so much is left to paint
+
+
+# Sections
+
+
+SONG = [
+    {"prompt": "intro", "bars": 2},
+    {"prompt": "chorus", "bars": 2, "negative_prompt": "noise", "seed": 50},
+]
+
+
+def test_sections_change_where_they_begin(plan: Callable[..., Timeline]) -> None:
+    film = plan(prompt=None, sections=SONG, tempo=120, negative_prompt="hiss")
+    assert film.score is not None
+    step = STEP * film.score.stretch
+    for number, shot in enumerate(shots(film)):
+        start = number * (WIDTH - film.score.overlap) + (film.score.overlap if number else 0)
+        middle = (start + number * (WIDTH - film.score.overlap) + WIDTH) / 2 * step
+        second = middle >= 4.0
+        assert shot.prompt.start.startswith("chorus" if second else "intro")
+        assert shot.negative == Blend("noise" if second else "hiss")
+        assert shot.noise == Noise(50 + number if second else number)
+
+
+def test_sections_glide_into_the_next(plan: Callable[..., Timeline]) -> None:
+    film = plan(prompt=None, sections=SONG, tempo=120, glide=0.5)
+    blends = [shot.prompt for shot in shots(film)]
+    assert blends[0].end is None
+    passing = [blend for blend in blends if blend.end is not None]
+    assert len(passing) > 1
+    assert [blend.t for blend in passing] == sorted(blend.t for blend in passing)
+    assert all(blend.start.startswith("intro") for blend in passing)
+
+
+def test_a_walk_makes_pictures_by_themselves_between_prompts_and_seeds(
+    plan: Callable[..., Timeline],
+) -> None:
+    film = plan(prompt=None, sections=SONG, tempo=120, join="walk")
+    assert all(shot.image is None for shot in shots(film))
+    assert overlap_of(film) < 32
+    mixed = [shot.noise for shot in shots(film) if isinstance(shot.noise, Mixture)]
+    assert mixed
+    for noise in mixed:
+        assert sum(weight**2 for _, weight in noise.terms) == pytest.approx(1)
+        assert [seed for seed, _ in noise.terms] == [0, 50]
+    assert shots(film)[-1].prompt.end is None
+
+
+def test_sides_share_their_prompt_and_most_of_their_noise(plan: Callable[..., Timeline]) -> None:
+    film = plan(seconds=2, stereo=True)
+    assert film.voices == 2
+    left, right = shots(film)[:2]
+    assert left.prompt == right.prompt
+    assert left.noise == Noise(0)
+    assert isinstance(right.noise, Mixture)
+    assert dict(right.noise.terms)[0] == pytest.approx(np.cos(0.1 * np.pi))
+
+
+# From a beat, a picture, a sound
+
+
+def test_a_beat_goes_on_from_picture_to_picture(plan: Callable[..., Timeline]) -> None:
+    film = plan(tempo=120, bars=4, beat="techno", key="A minor")
+    first, second, *_ = shots(film)
+    assert isinstance(first.image, Image.Image)
+    assert isinstance(second.image, Continuation)
+    assert second.image.image is not None
+    assert first.strength == second.strength == 0.75
+    hop = WIDTH - overlap_of(film)
+    ends = np.asarray(first.image, int)[:, hop:]
+    begins = np.asarray(second.image.image, int)[:, : WIDTH - hop]
+    assert np.abs(ends - begins).max() <= 2
+    assert ends.std() > 20
+
+
+def test_the_beat_of_a_loop_repeats_without_a_seam(plan: Callable[..., Timeline]) -> None:
+    [shot] = shots(plan(tempo=120, beats=2, loop=True, beat="rock"))
+    assert isinstance(shot.image, Image.Image)
+    levels = np.asarray(shot.image.convert("L"), float)
+    steps = np.abs(np.diff(np.concatenate([levels, levels[:, :1]], 1), axis=1)).mean(0)
+    assert steps[-1] <= steps.max()
+    # The first beat, which follows the seam, is heard before it by half a window only.
+    assert np.abs(np.roll(levels, 4, 1)[:, :8] - levels[:, :8]).mean() > 0
+
+
+def test_pictures_of_a_sound_are_its_spectrogram(plan: Callable[..., Timeline], tone: Path) -> None:
+    film = plan(audio=str(tone), strength=0.3)
+    assert film.score is not None
+    assert film.score.columns == 1 + 3 * RATE // HOP
+    first, second, *_ = shots(film)
+    assert isinstance(first.image, Image.Image)
+    assert first.strength == second.strength == 0.3
+    assert isinstance(second.image, Continuation)
+    loud = np.asarray(first.image.convert("L"), int)[:, 20]
+    tops = np.array(SpectrogramParams(**_params()).corners()[1:-1])[::-1]
+    assert sorted(tops[np.argsort(loud)[:2]]) == pytest.approx([440, 880], rel=0.12)
+
+
+def _params() -> dict[str, Any]:
+    return {
+        "sample_rate": RATE, "step_ms": 20, "window_ms": 80, "padded_ms": 160,
+        "bands": 64, "max_hz": 8000,
+    }  # fmt: skip
+
+
+def test_both_sides_of_a_sound_are_kept_where_stereo_is_asked_for(
+    plan: Callable[..., Timeline], tone: Path
+) -> None:
+    film = plan(audio=str(tone), stereo=True)
+    left, right = shots(film)[:2]
+    assert isinstance(left.image, Image.Image)
+    assert isinstance(right.image, Image.Image)
+    assert left.noise == right.noise
+    darkest = [np.asarray(one.image.convert("L"), int)[:, 20].argmin() for one in (left, right)]
+    assert darkest[0] > darkest[1]  # rows: the left one is the lower tone
+
+
+def test_a_piece_of_a_file_is_taken(plan: Callable[..., Timeline], tone: Path) -> None:
+    film = plan(audio={"file": str(tone), "start": 1, "seconds": 1.5})
+    assert film.score is not None
+    assert film.score.columns == 1 + 1.5 * RATE // HOP
+
+
+def test_a_morph_passes_from_one_sound_to_the_other(
+    plan: Callable[..., Timeline], tone: Path
+) -> None:
+    film = plan(audio=str(tone), morph_to={"file": str(tone), "start": 0.5})
+    starts = [shot.image for shot in shots(film)]
+    assert all(isinstance(one, Crossfade) for one in starts)
+    places = [one.t for one in starts if isinstance(one, Crossfade)]
+    assert places == pytest.approx(np.linspace(0, 1, len(places)))
+    assert film.score is not None
+    assert film.score.columns == 1 + 2.5 * RATE // HOP
+
+
+def test_only_what_is_to_be_repainted_is_painted(plan: Callable[..., Timeline], tone: Path) -> None:
+    film = plan(audio=str(tone), repaint=[{"seconds": [2.0, 2.5]}])
+    assert [shot.strength for shot in shots(film)] == [0.0, 0.0, 1.0, 1.0][: film.length] or any(
+        shot.strength == 0 for shot in shots(film)
+    )
+    painted = [shot for shot in shots(film) if shot.strength]
+    assert painted
+    assert all(shot.mask is not None for shot in painted)
+    assert film.score is not None
+    assert film.score.original is not None
+    assert film.score.original.spans == ((0.0, 1.96), (2.54, 3.0))
+
+
+def test_regions_are_white_in_their_time_and_band() -> None:
+    params = SpectrogramParams(**_params())
+    regions = [Region(seconds=[1.0, 2.0], hz=[0, 500])]
+    mask = region_mask(regions, 40, 64, params)
+    assert mask is not None
+    white = np.asarray(mask) == 255
+    assert white.any(0).tolist() == [50 <= 40 + x < 100 for x in range(64)]
+    tops = np.array(params.corners()[1:-1])[::-1]
+    assert white.any(1).tolist() == (tops < 500).tolist()
+    assert region_mask(regions, 200, 64, params) is None
+
+
+def test_spans_between_regions_keep_half_a_window_away() -> None:
+    params = SpectrogramParams(**_params())
+    regions = [Region(seconds=[0.0, 0.5]), Region(seconds=[2.0, 2.1]), Region(seconds=[2.15, 3.0])]
+    assert kept_spans(regions, 3.0, params) == ((0.54, 1.96),)
+    assert kept_spans([Region(hz=[0, 500])], 3.0, params) == ()
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seconds: 3", "missing key 'prompt', or 'sections'"),
+        ("prompt: a\nsections: [{prompt: b, bars: 2}]\ntempo: 100", "'prompt' or 'sections'"),
+        ("prompt: a\nbars: 4", "'bars' needs 'tempo'|bars.*needs 'tempo'"),
+        ("prompt: a\nseconds: 3\nbars: 4\ntempo: 100", "'seconds' or 'bars', not both"),
+        ("sections: [{prompt: b, bars: 2}]", "needs 'tempo'"),
+        ("sections: [{prompt: b}]", "'bars', 'beats' or 'seconds'"),
+        ("prompt: a\nbeat: tecno\ntempo: 100", "no beat; choose"),
+        ("prompt: a\nbeat: techno", "needs 'tempo'"),
+        ("prompt: a\nkey: H\nbeat: techno\ntempo: 100", "key"),
+        ("prompt: a\nstrength: 0.5", "needs 'audio', 'image' or 'beat'"),
+        ("prompt: a\nmorph_to: b.wav", "needs 'audio'"),
+        ("prompt: a\nrepaint: [{hz: [0, 100]}]", "needs 'audio'"),
+        ("prompt: a\naudio: a.wav\nrepaint: [{hz: [300, 100]}]", "give the smaller one first"),
+        ("prompt: a\naudio: a.wav\nrepaint: [{}]", "give 'seconds', 'hz' or both"),
+        ("prompt: a\naudio: a.wav\nloop: true", "as long as 'audio'"),
+        ("prompt: a\nloop: true\nfade_out: 2", "a loop has no end"),
+        ("prompt: a\nprocess: [deflicker]", "for pictures that are looked at"),
+        ("prompt: a\nglide: 0.5", "for 'sections'"),
+        ("prompt: a\ntempo: 5", "greater than or equal to 20|20"),
+        ("prompt: a\ntemp: 100", "tempo"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    from sdcreative import PresetError
+
+    path = tmp_path / "song.yaml"
+    path.write_text(f"plugin: music\n{text}\n")
+    with pytest.raises(PresetError, match=said):
+        validate(load_preset(str(path), {}, (), plugin="music"), MusicSettings)
+
+
+def test_a_model_of_pictures_makes_no_music(plan: Callable[..., Timeline]) -> None:
+    with pytest.raises(UsageError, match="'emoji' makes pictures 64 pixels high, and no spectro"):
+        plan(model="emoji")
+
+
+def test_sizes_are_those_of_the_bands(plan: Callable[..., Timeline]) -> None:
+    with pytest.raises(UsageError, match=r"size 64x32: .* has 64 bands"):
+        plan(size="64x32")
+    with pytest.raises(UsageError, match=r"size 70x64: .*multiple of 4"):
+        plan(size="70x64")
+
+
+def test_a_sound_that_is_not_there_is_said(plan: Callable[..., Timeline]) -> None:
+    with pytest.raises(DataError, match=r"gone\.wav: no such file"):
+        plan(audio="gone.wav")
+
+
+# All of it
+
+
+def music(*words: str) -> Any:
+    return CliRunner().invoke(build_cli(Host.load(enabled=True)), ["music", *words])
+
+
+def test_words_become_a_file_that_says_how_it_was_made(musical: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.wav"
+    common = ["a funk tune", "--model", str(musical), "--steps", "2", "--set", "seconds=2"]
+    result = music(*common, "-o", str(out))
+    assert result.exit_code == 0, result.output
+    assert "a.wav: 2.00 s, 3 frames of 64x64, seed 0" in result.output
+    heard, rate = soundfile.read(out)
+    assert (len(heard), rate) == (2 * RATE, RATE)
+    found = read_provenance(out)
+    assert found.plugin == "music"
+    assert found.settings["prompt"] == "a funk tune"
+
+
+def test_the_same_settings_are_the_same_bytes_and_nothing_is_made_twice(
+    musical: Path, tmp_path: Path
+) -> None:
+    common = ["a funk tune", "--model", str(musical), "--steps", "2", "--set", "seconds=2"]
+    music(*common, "-o", str(tmp_path / "a.flac"))
+    again = music(*common, "-o", str(tmp_path / "b.flac"))
+    assert "3 of 3 frames are there already" in again.output
+    first, second = (soundfile.read(tmp_path / name)[0] for name in ("a.flac", "b.flac"))
+    assert (first == second).all()
+
+
+def test_a_longer_piece_takes_over_the_pictures_of_a_shorter_one(
+    musical: Path, tmp_path: Path
+) -> None:
+    common = ["a funk tune", "--model", str(musical), "--steps", "2"]
+    music(*common, "--set", "seconds=2", "-o", str(tmp_path / "a.wav"))
+    longer = music(*common, "--set", "seconds=3", "-o", str(tmp_path / "b.wav"))
+    assert "3 of 4 frames are there already" in longer.output
+
+
+def test_sound_at_strength_zero_comes_back(musical: Path, tmp_path: Path, tone: Path) -> None:
+    out = tmp_path / "same.wav"
+    result = music(
+        "a tune", "--model", str(musical), "--steps", "2", "-o", str(out), "--set", "strength=0",
+        "--set", f"audio={tone}", "--set", "stereo=true", "--set", "loudness=null",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    heard, _ = soundfile.read(out)
+    for side, pitch in enumerate((440, 880)):
+        part = heard[8000:-8000, side]
+        spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+        assert abs(spectrum.argmax() * RATE / len(part) - pitch) < 25
+        assert abs(np.sqrt(2 * (part**2).mean()) / 0.3 - 1) < 0.3
+
+
+def test_where_nothing_is_repainted_the_sound_is_the_original(
+    musical: Path, tmp_path: Path, tone: Path
+) -> None:
+    out = tmp_path / "new.flac"
+    result = music(
+        "a tune", "--model", str(musical), "--steps", "2", "-o", str(out),
+        "--set", f"audio={tone}", "--set", "stereo=true", "--set", "loudness=null",
+        "--set", "repaint=[{seconds: [1.0, 1.5]}]",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    heard, _ = soundfile.read(out)
+    was, _ = soundfile.read(tone)
+    kept = slice(round(0.1 * RATE), round(0.9 * RATE))
+    # What is painted may be so loud that all is turned down.
+    gain = np.sum(heard[kept] * was[kept]) / np.sum(was[kept] ** 2)
+    apart = np.abs(heard / gain - was[: len(heard)]).max(1)
+    assert 0 < gain <= 1.001
+    assert apart[200 : round(0.93 * RATE)].max() < 1e-3
+    assert apart[round(1.6 * RATE) : -200].max() < 1e-3
+    assert apart[round(1.05 * RATE) : round(1.45 * RATE)].max() > 0.02
+
+
+def test_a_dry_run_makes_nothing(musical: Path, tmp_path: Path) -> None:
+    result = music(
+        "a tune", "--model", str(musical), "--set", "seconds=3", "-o", str(tmp_path / "a.wav"),
+        "--dry-run",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "frames       4" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_keys_of_both_sides_differ(plan: Callable[..., Timeline]) -> None:
+    film = plan(seconds=2, stereo=True)
+    keys = list(frame_keys(film, model="m", size=(64, 64), dtype="float32"))
+    assert len(set(keys)) == film.length == 6

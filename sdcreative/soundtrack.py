@@ -24,7 +24,7 @@ from .models.digests import model_digest
 from .models.sizes import fit_size, native_size
 from .models.sources import fetch, resolve
 from .produce import produce
-from .runs.home import home, models_file
+from .runs.home import models_file, music_folder
 from .runs.manifest import Published
 from .runs.run import run_id
 from .runs.store import check_writable
@@ -179,7 +179,7 @@ class _Track:
             digest = model_digest(model, models_file())
         resolved = settings.model_dump(mode="json", exclude=PLACES)
         name = run_id(tool.name, NAME, resolved, digest, size)
-        return home() / "music" / f"{name}{SUFFIX}"
+        return music_folder() / f"{name}{SUFFIX}"
 
     def plan(self) -> None:
         """Say what it takes."""

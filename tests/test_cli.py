@@ -166,6 +166,7 @@ def test_lists(tmp_path: Path) -> None:
         ("animate", ["tool animate"], None),
         ("feedback", ["tool feedback"], None),
         ("image", ["tool image"], None),
+        ("music", ["tool music", "command serve"], None),
         ("scout", ["tool scout"], None),
         ("seed_walk", ["tool seed_walk"], None),
         ("train", ["tool train"], None),

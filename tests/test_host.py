@@ -72,12 +72,14 @@ def test_bundled_plugins_load() -> None:
         ("animate", "sdcreative", None),
         ("feedback", "sdcreative", None),
         ("image", "sdcreative", None),
+        ("music", "sdcreative", None),
         ("scout", "sdcreative", None),
         ("seed_walk", "sdcreative", None),
         ("train", "sdcreative", None),
     ]
-    tools = {"animate", "feedback", "image", "scout", "seed_walk", "train"}
-    assert set(host.tools) == set(host.summaries) == tools
+    tools = {"animate", "feedback", "image", "music", "scout", "seed_walk", "train"}
+    assert set(host.tools) == tools
+    assert set(host.summaries) == {*tools, *host.commands} == {*tools, "serve"}
 
 
 def test_a_tool_of_a_stranger(install: Install) -> None:

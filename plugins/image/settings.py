@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -22,6 +22,8 @@ class ImageSettings(RenderSettings):
     """pictures per prompt, with the seeds seed, seed + 1, …"""
     columns: Annotated[int, Field(ge=1)] | None = None
     """of the grid; one column per seed if left out, one row for a single prompt up to 8 wide"""
+    seamless: Literal["x", "y", "xy"] | None = None
+    """make pictures that can be laid side by side (x), one above the other (y), or both"""
     image: str | None = None
     """start picture for image to image and inpainting"""
     mask: str | None = None

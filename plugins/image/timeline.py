@@ -46,6 +46,7 @@ def timeline(settings: ImageSettings) -> Timeline:
         sampler=settings.sampler,
         size=settings.size,
         columns=columns if length > 1 else None,
+        seamless=settings.seamless or "",
     )
 
 

@@ -26,6 +26,11 @@ def runs_folder() -> Path:
     return home() / "runs"
 
 
+def music_folder() -> Path:
+    """Music of films, each file named as its run."""
+    return home() / "music"
+
+
 def locks_folder() -> Path:
     """Locks of outputs that are being written."""
     return home() / "locks"

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from sdcreative import Studio
 from sdcreative.cli import build_cli
 from sdcreative.host import Host
-from sdcreative.runs.home import frames_folder
+from sdcreative.runs.home import frames_folder, music_folder
 from sdcreative.runs.run import list_runs
 from sdcreative.runs.store import FrameStore
 
@@ -113,7 +113,14 @@ def test_clean_removes_runs_and_frames_that_are_no_runs() -> None:
     assert len(list_runs()) == 2
     assert "and 4 frames" in call("runs", "clean", "last").output
     assert len(list(FrameStore(frames_folder()))) == 5
+    music = [music_folder() / f"{name}.flac" for name in (list_runs()[0].id, "gone-12345678")]
+    for file in music:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"sound")
+    call("runs", "clean")
+    assert [file.exists() for file in music] == [True, False]
     assert "and 5 frames" in call("runs", "clean", "--all").output
+    assert not music[0].exists()
     assert list_runs() == []
 
 

@@ -165,3 +165,8 @@ def test_what_a_mask_keeps_is_kept(studio: Studio, monkeypatch: pytest.MonkeyPat
     made, start = read("out.png"), read("start.png")
     assert (made[:, :32] == start[:, :32]).all()
     assert np.abs(made[:, 32:] - start[:, 32:]).max() > 1
+
+
+def test_seamless_pictures_wrap_around() -> None:
+    assert timeline(load("prompt: a leaf")).seamless == ""
+    assert timeline(load("prompt: a leaf\nseamless: xy")).seamless == "xy"

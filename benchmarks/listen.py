@@ -5,7 +5,7 @@
 
 Prints Markdown. --presets renders the bundled presets of the tool `music` first; those that need
 song.wav get the one that song_sections makes. Tempo, key and joints are compared with the settings
-in a file, where it has any. About five minutes on one core.
+in a file, where it has any. About two minutes on one core.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,8 +62,15 @@ SONG = "song_sections"
 STARTED_FROM = "song.wav"
 WIDEST = 560
 """columns of a plot"""
-COLOURS = 128
+COLOURS = 256
 """of a sheet"""
+HEAD = """\
+# Listening
+
+The bundled presets of `music` with the model `{}`, measured by
+`python benchmarks/listen.py --presets`; what the figures mean is in [music.md](../docs/music.md).
+
+"""
 
 
 def asked_of(path: Path) -> Asked:
@@ -146,11 +152,11 @@ def music_row(path: Path, asked: Asked) -> list[str]:
 
 
 def tables(files: Sequence[Path], seconds: Sequence[float]) -> Iterator[str]:
-    """Two tables: levels, and music; with the seconds that files took, if they were made here."""
+    """Two tables: levels, and music; with the seconds that files took, where they are known."""
     found = [asked_of(path) for path in files]
     levels = [
         "| | seconds | LUFS | dBTP | silent | clipped | side / mid, dB | "
-        "jumps at joints / elsewhere, dB | seam |" + (" made in, s |" if seconds else "")
+        "jumps at joints / elsewhere, dB | seam |" + (" CPU, s |" if seconds else "")
     ]
     levels.append("|---" * (levels[0].count("|") - 1) + "|")
     for number, (path, asked) in enumerate(zip(files, found, strict=True)):
@@ -193,7 +199,7 @@ def sheet(files: Sequence[Path], columns: int = 2) -> Image.Image:
 
 
 def render_presets(folder: Path, model: str | None) -> Iterator[tuple[Path, float]]:
-    """The music of all bundled presets, and the seconds that each took; nothing is kept of runs."""
+    """The music of all bundled presets, and the processor's seconds for each, loading included."""
     presets = [path for path in bundled_presets() if load_preset(path).plugin == "music"]
     presets.sort(key=lambda path: (path.stem != SONG, STARTED_FROM in path.read_text("utf-8")))
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +208,7 @@ def render_presets(folder: Path, model: str | None) -> Iterator[tuple[Path, floa
             target = (folder / f"{preset.stem}.wav").absolute()
             command = [sys.executable, "-m", "sdcreative", "music", str(preset.absolute())]
             command += ["-o", str(target), "--overwrite", *(["--model", model] if model else [])]
-            began = time.perf_counter()
+            began = _spent()
             environment = {**os.environ, "SDCREATIVE_HOME": home}
             done = subprocess.run(
                 command, cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -210,9 +216,15 @@ def render_presets(folder: Path, model: str | None) -> Iterator[tuple[Path, floa
             if done.returncode:
                 raise SystemExit(f"{preset.stem} failed:\n{done.stderr}")
             print(done.stdout.strip(), file=sys.stderr, flush=True)
-            yield target, time.perf_counter() - began
+            yield target, _spent() - began
             if preset.stem == SONG:
                 shutil.copy(target, folder / STARTED_FROM)
+
+
+def _spent() -> float:
+    """Seconds of the processor that finished commands took."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -235,7 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = "\n".join(tables(files, seconds)) + "\n"
     print(text, end="")
     if options.output:
-        options.output.write_text(text, encoding="utf-8")
+        head = HEAD.format(options.model or "riff") if options.presets else ""
+        options.output.write_text(head + text, encoding="utf-8")
     if options.plot:
         sheet(files).save(options.plot, optimize=True)
     return 0

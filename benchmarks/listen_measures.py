@@ -57,7 +57,7 @@ def read(path: Path) -> tuple[Sound, int]:
 
 def silent_share(samples: Sound, rate: int) -> float:
     """Share of the frames whose RMS is below -60 dBFS."""
-    power = _powers(samples, round(FRAME * rate))
+    power = _powers(samples, rate, FRAME)
     return float((power < 10 ** (SILENT / 10)).mean())
 
 
@@ -66,12 +66,13 @@ def clipped(samples: Sound) -> int:
     return int((numpy.abs(samples) >= 32_767 / 32_768).sum())
 
 
-def _powers(samples: Sound, length: int) -> NDArray[numpy.float64]:
-    """Mean square of frames (frames,); the last may be shorter."""
+def _powers(samples: Sound, rate: int, seconds: float) -> NDArray[numpy.float64]:
+    """Mean square of frames (frames,) of so many seconds; the last may be shorter."""
     square = numpy.square(samples.astype(numpy.float64)).mean(axis=0)
-    starts = numpy.arange(0, len(square), length)
-    sums = numpy.add.reduceat(square, starts)
-    return sums / numpy.minimum(length, len(square) - starts)
+    length = seconds * rate
+    edges = numpy.round(numpy.arange(math.ceil(len(square) / length) + 1) * length).astype(int)
+    edges = numpy.unique(edges.clip(0, len(square)))
+    return numpy.add.reduceat(square, edges[:-1]) / numpy.diff(edges)
 
 
 def side_to_mid(samples: Sound) -> float:
@@ -88,8 +89,7 @@ def level_jumps(samples: Sound, rate: int, asked: Asked) -> tuple[float, float]:
 
     Levels are those of half a second before and after; what is below -60 dBFS counts as that.
     """
-    frame = round(GRID * rate)
-    total = numpy.concatenate(([0.0], numpy.cumsum(_powers(samples, frame))))
+    total = numpy.concatenate(([0.0], numpy.cumsum(_powers(samples, rate, GRID))))
     beside = round(BESIDE / GRID)
 
     def jump(start: int, end: int) -> float:

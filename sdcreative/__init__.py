@@ -20,6 +20,8 @@ _HOMES = {
     "find_easing": ".core.easing",
     "parse_schedule": ".core.schedules",
     "Schedule": ".core.schedules",
+    "split_prompts": ".core.prompt_brackets",
+    "expand_wildcards": ".core.prompt_wildcards",
     "Blend": ".core.shots",
     "Continuation": ".core.shots",
     "Crossfade": ".core.shots",
@@ -94,6 +96,8 @@ __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from .core.easing import find_easing
+    from .core.prompt_brackets import split_prompts
+    from .core.prompt_wildcards import expand_wildcards
     from .core.schedules import Schedule, parse_schedule
     from .core.shots import (
         Blend,

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from .beginnings import Beginnings, fitted, without_weightless
-from .core.conditioning import Conditioning
+from .core.prompt_programme import Drawn, lengths
 from .core.sampling import Inpainting, denoise, initial_latents
 from .core.shots import Crossfade, Mixture, Noise, Shot, Trunk
 from .core.timeline import Timeline
@@ -32,8 +32,8 @@ REMEMBERED_TRUNKS = 4
 class _Row:
     """What one picture is denoised towards, and from which step on by itself."""
 
-    conditional: Conditioning
-    unconditional: Conditioning | None
+    conditional: Drawn
+    unconditional: Drawn | None
     guidance_scale: float
     start: int
 
@@ -49,9 +49,8 @@ class Prepared:
     @property
     def kind(self) -> tuple[object, ...]:
         row, shot = self.row, self.shot
-        tokens = row.conditional.embeddings.shape[1]
         start = None if shot.image is None else row.start
-        return tokens, row.unconditional is None, start, shot.mask is None
+        return lengths(row.conditional), row.unconditional is None, start, shot.mask is None
 
     def composed(self, picture: Image.Image, steps: int) -> Image.Image:
         """What is kept of a start image comes from its pixels, not from the autoencoder."""
@@ -80,7 +79,7 @@ class Denoiser:
         self.parts, self.timeline, self.size, self.on_call = parts, timeline, size, on_call
         self.device: torch.device = parts.device
         self.predict = predictor(parts.unet)
-        self.embeddings = Embeddings(parts)
+        self.embeddings = Embeddings(parts, timeline.prompts, timeline.steps)
         self._trunks: OrderedDict[Trunk, dict[int, Flight]] = OrderedDict()
         self._beginnings = Beginnings(
             parts, size, self.embeddings, timeline.sampler, timeline.steps, on_call
@@ -193,7 +192,8 @@ class Denoiser:
         guidance = self.embeddings.guidance(
             [(row.conditional, row.unconditional, row.guidance_scale) for row in rows]
         )
-        passes = 1 if guidance.unconditional is None else 2
+        halves = (guidance.conditional, guidance.unconditional)
+        evaluations = sum(len(half.embeddings) for half in halves if half is not None)
         with torch.inference_mode():
             latents = denoise(
                 self.predict,
@@ -204,6 +204,6 @@ class Denoiser:
                 stop=stop,
                 generators=flight.generators,
                 inpainting=inpainting,
-                on_call=lambda count: self.on_call(count * passes),
+                on_call=lambda _: self.on_call(evaluations),
             )
         return replace(flight, latents=latents)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from .core.conditioning import Conditioning, Neighbours, align, blend, fit, pad, stack
+from .core.prompt_programme import Drawn, Programme, Terms, layered, phases, terms_at
+from .core.prompt_syntax import read_prompt
+from .core.prompt_words import Prompt, Prompts, Wording, term_weights
 from .core.sampling import Guidance
 from .core.shots import Blend
 from .models.loading import Parts
@@ -21,33 +26,59 @@ Value = TypeVar("Value")
 
 
 class Embeddings:
-    """Conditioning of one model, the last prompts remembered."""
+    """Conditioning of one model, the last prompts remembered.
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self._known: OrderedDict[str, Conditioning] = OrderedDict()
+    Args:
+        parts: the model.
+        prompts: how prompts are read.
+        steps: of the sampler, in which scheduled prompts change.
+    """
 
-    def of(self, prompt: str) -> Conditioning:
-        """Embeddings (1, T, W) of a prompt."""
-        return remember(self._known, prompt, REMEMBERED, lambda: encode(self.parts, [prompt])[0])
+    def __init__(self, parts: Parts, prompts: Prompts = "weighted", steps: int = 20) -> None:
+        self.parts, self.prompts, self.steps = parts, prompts, steps
+        self._known: OrderedDict[Wording, Conditioning] = OrderedDict()
 
-    def blend(self, wanted: Blend, negative: Conditioning | None = None) -> Conditioning:
+    def of(self, prompt: str | Wording) -> Conditioning:
+        """Embeddings (1, T, W) of a prompt; of text, as it is read for the first step."""
+        if isinstance(prompt, str):
+            prompt = self._read(prompt).terms[0].at(0, self.steps)
+        wording = prompt
+        return remember(self._known, wording, REMEMBERED, lambda: encode(self.parts, [wording])[0])
+
+    def blend(
+        self,
+        wanted: Blend,
+        negative: Conditioning | None = None,
+        *,
+        term: int = 0,
+        step: int = 0,
+        joined: bool = True,
+    ) -> Conditioning:
         """The point on the path between two prompts; only what differs is moved.
 
         Args:
             wanted: the path, and where on it.
             negative: the centre of a path that turns around the negative prompt; the empty
                 prompt takes its place where there is none, as for that prompt's own path.
+            term: which of the prompts that AND joins; one that only one end has stands still.
+            step: in which prompts are what they are then.
+            joined: whether AND joins prompts.
         """
-        start = self.of(wanted.start)
-        if wanted.end is None or wanted.end == wanted.start:
-            return start
-        empty = self.of("")
-        a, b = align(start, self.of(wanted.end), empty)
+
+        def word(text: str | None) -> Wording | None:
+            terms = () if text is None else self._read(text, joined).terms
+            return terms[term].at(step, self.steps) if term < len(terms) else None
+
+        first, last = word(wanted.start), word(wanted.end)
+        if first is None or last is None or first == last:
+            return self.of(first or last or "")
+        start, empty = self.of(first), self.of("")
+        a, b = align(start, self.of(last), empty)
         tokens = a.embeddings.shape[1]
 
         def beside(prompt: str | None) -> Conditioning | None:
-            return None if prompt is None else fit(self.of(prompt), tokens, empty)
+            wording = word(prompt)
+            return None if wording is None else fit(self.of(wording), tokens, empty)
 
         centre = None
         if wanted.method == "slerp" and wanted.centre != "zero":
@@ -60,23 +91,102 @@ class Embeddings:
 
     def pair(
         self, prompt: Blend, negative: Blend, guidance_scale: float
-    ) -> tuple[Conditioning, Conditioning | None]:
-        """Conditional and unconditional part, equally long; no second one without guidance."""
-        turns_around_it = prompt.end is not None and prompt.centre == "negative"
-        free = self.blend(negative) if guidance_scale != 1 or turns_around_it else None
-        conditional = self.blend(prompt, free)
-        if guidance_scale == 1 or free is None:
-            return conditional, None
-        return align(conditional, free, self.of(""))
+    ) -> tuple[Drawn, Drawn | None]:
+        """Conditional and unconditional part, equally long in every step.
 
-    def guidance(self, rows: Sequence[tuple[Conditioning, Conditioning | None, float]]) -> Guidance:
+        There is no second one without guidance, unless predictions are added.
+        """
+        drawn: list[tuple[int, Terms, Conditioning | None]] = []
+        made: dict[tuple[Wording, ...], tuple[Terms, Conditioning | None]] = {}
+        before: tuple[Wording, ...] | None = None
+        for step in [0, *sorted(self._changes(prompt, negative))]:
+            said = self._said(prompt, negative, step)
+            if said != before:
+                if said not in made:
+                    made[said] = self._at(prompt, negative, guidance_scale, step)
+                drawn.append((step, *made[said]))
+            before = said
+        [(_, terms, free)] = drawn[:1]
+        if len(drawn) == 1 and len(terms) == 1 and terms[0][1] == 1:
+            return terms[0][0], free
+        away = tuple((step, ((each, 1.0),)) for step, _, each in drawn if each is not None)
+        return (
+            Programme(tuple((step, terms) for step, terms, _ in drawn)),
+            Programme(away) if away else None,
+        )
+
+    def guidance(self, rows: Sequence[tuple[Drawn, Drawn | None, float]]) -> Guidance:
         """Guidance of a batch, from (conditional, unconditional, scale) of every row."""
-        tokens = max(row[0].embeddings.shape[1] for row in rows)
-        empty = self.of("")
-        conditional = stack([pad(row[0], tokens, empty) for row in rows])
-        free = [pad(row[1], tokens, empty) for row in rows if row[1] is not None]
+        drawn = [one for row in rows for one in row[:2] if one is not None]
         scale = torch.tensor([row[2] for row in rows], device=self.parts.device)
-        return Guidance(conditional, stack(free) if free else None, scale)
+        made: dict[tuple[int, ...], Guidance] = {}
+        found: list[tuple[int, Guidance]] = []
+        for step in sorted({first for one in drawn for first, _ in phases(one)}):
+            towards = [terms_at(row[0], step) for row in rows]
+            away = [terms_at(row[1], step) for row in rows if row[1] is not None]
+            key = tuple(id(one) for terms in (*towards, *away) for one, _ in terms)
+            if key not in made:
+                made[key] = self._guidance(towards, [terms[0][0] for terms in away], scale)
+            found.append((step, made[key]))
+        (_, first_guidance), *later = found
+        return replace(first_guidance, later=tuple(later)) if later else first_guidance
+
+    def _guidance(
+        self, towards: Sequence[Terms], away: Sequence[Conditioning], scale: Tensor
+    ) -> Guidance:
+        tokens = max(one.embeddings.shape[1] for terms in towards for one, _ in terms)
+        empty = self.of("")
+        prompts, layers = layered(towards, self.parts.device)
+        conditional = stack([pad(one, tokens, empty) for one in prompts])
+        free = [pad(one, tokens, empty) for one in away]
+        return Guidance(conditional, stack(free) if free else None, scale, layers)
+
+    def _at(
+        self, prompt: Blend, negative: Blend, guidance_scale: float, step: int
+    ) -> tuple[Terms, Conditioning | None]:
+        """What a picture is drawn towards and away from in a step."""
+        start = self._read(prompt.start)
+        end = None if prompt.end is None else self._read(prompt.end)
+        weights = term_weights(start, end, prompt.t)
+        weighed = [(term, weight) for term, weight in enumerate(weights) if weight] or [(0, 0.0)]
+        guided = guidance_scale != 1 or [weight for _, weight in weighed] != [1]
+        turns_around_it = prompt.end is not None and prompt.centre == "negative"
+        free = None
+        if guided or turns_around_it:
+            free = self.blend(negative, step=step, joined=False)
+        terms = tuple(
+            (self.blend(prompt, free, term=term, step=step), weight) for term, weight in weighed
+        )
+        if not guided or free is None:
+            return terms, None
+        tokens = max(one.embeddings.shape[1] for one in (free, *(term for term, _ in terms)))
+        empty = self.of("")
+        padded = tuple((pad(one, tokens, empty), weight) for one, weight in terms)
+        return padded, pad(free, tokens, empty)
+
+    def _read(self, text: str, joined: bool = True) -> Prompt:
+        return read_prompt(text, self.prompts, joined=joined)
+
+    def _prompts(self, prompt: Blend, negative: Blend) -> Iterator[Prompt]:
+        """All that have a part in a pair."""
+        for blended, joined in ((prompt, True), (negative, False)):
+            around = (blended.curve.before, blended.curve.after) if blended.curve else ()
+            for text in (blended.start, blended.end, *around):
+                if text is not None:
+                    yield self._read(text, joined)
+
+    def _changes(self, prompt: Blend, negative: Blend) -> set[int]:
+        """Steps from which on the words may be others, beside 0."""
+        found: set[int] = set()
+        return found.union(*(one.changes(self.steps) for one in self._prompts(prompt, negative)))
+
+    def _said(self, prompt: Blend, negative: Blend, step: int) -> tuple[Wording, ...]:
+        """All words of a step."""
+        return tuple(
+            term.at(step, self.steps)
+            for one in self._prompts(prompt, negative)
+            for term in one.terms
+        )
 
 
 def remember(

@@ -25,6 +25,7 @@ RESERVED_COMMANDS = (
     "smoothness",
     "spectrogram",
     "storyboard",
+    "tokens",
 )
 
 T = TypeVar("T")

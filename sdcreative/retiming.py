@@ -189,6 +189,7 @@ class _Probe:
             len(missing),
             steps=self.retiming.steps,
             sampler=self.timeline.sampler,
+            prompts=self.timeline.prompts,
             size=self.timeline.size,
         )
         made = iter(list(self.render(timeline)) if missing else [])

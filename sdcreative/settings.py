@@ -90,6 +90,8 @@ class RenderSettings(Strict):
     """-1 draws one and prints it; torch's CPU generator knows 32 bits"""
     guidance_scale: Annotated[float, Field(ge=0, le=100)] = 7.5
     """how closely to follow the prompt; 1 switches guidance off"""
+    prompt_syntax: Literal["a1111", "plain"] = "a1111"
+    """a1111 reads (word:1.2), [a:b:0.5], AND, {a|b} in prompts; plain takes them as text"""
     process: Annotated[list[str | dict[str, Any]], AfterValidator(_processors)] = []
     """what is done with the pictures before they are written, such as deflicker"""
     output: Annotated[str, Field(min_length=1)] | None = None
@@ -102,6 +104,11 @@ class RenderSettings(Strict):
     """pictures denoised together; suited to device and size if left out"""
     offline: bool = False
     """never ask the model hub"""
+
+    @property
+    def reading(self) -> Literal["weighted", "plain"]:
+        """How a timeline reads its prompts."""
+        return "plain" if self.prompt_syntax == "plain" else "weighted"
 
     @property
     def beside(self) -> tuple[str, ...]:

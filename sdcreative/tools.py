@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from .core.timeline import Timeline
+from .core.worded import worded
 from .errors import UsageError
 from .presets.faults import SettingError
 from .settings import RenderSettings, Strict
@@ -51,10 +52,13 @@ class PictureTool:
             UsageError: settings that make no sense.
         """
         try:
-            return self.timeline(settings)
+            timeline = self.timeline(settings)
         except SettingError as error:
             key = ".".join(map(str, error.path))
             raise UsageError(f"{key}: {error}" if key else str(error)) from error
+        if not isinstance(settings, RenderSettings):
+            return timeline
+        return worded(timeline, settings.reading, max(0, settings.seed))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from sdcreative import MAX_FRAMES, Ease, FrameNumber, SettingError, Strict, frames_once
+from sdcreative import (
+    MAX_FRAMES,
+    Ease,
+    FrameNumber,
+    SettingError,
+    Strict,
+    frames_once,
+    split_prompts,
+)
 
 from .beats import on_a_beat
 
@@ -99,7 +107,7 @@ def ordered(
 ) -> dict[KeyPath, Keyframe]:
     """The keyframes in order, however they are written: path of their key -> keyframe."""
     if isinstance(value, str):
-        prompts = (prompt.strip() for prompt in value.split("|"))
+        prompts = split_prompts(value)
         return {(name, i): Keyframe(prompt=prompt) for i, prompt in enumerate(prompts)}
     if isinstance(value, dict):
         return {(name, key): _keyframe(entry, frame=key) for key, entry in sorted(value.items())}

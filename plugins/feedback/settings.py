@@ -15,6 +15,7 @@ from sdcreative import (
     SettingError,
     check_schedule,
     frames_once,
+    split_prompts,
 )
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class FeedbackSettings(FilmSettings):
     def scenes(self) -> list[str]:
         """The prompts in order."""
         if isinstance(self.prompts, str):
-            return [prompt.strip() for prompt in self.prompts.split("|")]
+            return split_prompts(self.prompts)
         if isinstance(self.prompts, dict):
             return [prompt for _, prompt in sorted(self.prompts.items())]
         return self.prompts

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sdcreative import Blend, Noise, Shot, Timeline
+from sdcreative import Blend, Noise, Shot, Timeline, expand_wildcards
 
 from .settings import ImageSettings
 
@@ -27,9 +27,12 @@ def timeline(settings: ImageSettings) -> Timeline:
     def shots() -> Iterator[Shot]:
         for prompt in prompts:
             for i in range(settings.count):
+                seed = (settings.seed + i) % 2**32
+                # Each picture has wildcards of its own.
+                plain = settings.prompt_syntax == "plain"
                 yield Shot(
-                    Blend(prompt),
-                    Noise((settings.seed + i) % 2**32),
+                    Blend(prompt if plain else expand_wildcards(prompt, seed)),
+                    Noise(seed),
                     Blend(settings.negative_prompt),
                     settings.guidance_scale,
                     image=image,

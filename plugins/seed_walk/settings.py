@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from sdcreative import MAX_FRAMES, Ease, FilmSettings, MetricName, SettingError
+from sdcreative import (
+    MAX_FRAMES,
+    Ease,
+    FilmSettings,
+    MetricName,
+    SettingError,
+    split_prompts,
+)
 
 SEEDS = {"list": 2, "circle": 2, "around": 3, "random": 3}
 """How many seeds a walk needs; `list` and `random` may have more."""
@@ -62,7 +69,7 @@ class SeedWalkSettings(FilmSettings):
     @field_validator("prompts")
     @classmethod
     def _two_prompts(cls, value: str | list[str] | None) -> str | list[str] | None:
-        if isinstance(value, str) and "|" not in value:
+        if isinstance(value, str) and len(split_prompts(value)) < 2:
             raise ValueError("one prompt; write two or more with '|' between, as in 'bear | apple'")
         return value
 
@@ -101,7 +108,7 @@ class SeedWalkSettings(FilmSettings):
         if self.prompts is None:
             return [self.prompt or ""]
         if isinstance(self.prompts, str):
-            return [prompt.strip() for prompt in self.prompts.split("|")]
+            return split_prompts(self.prompts)
         return self.prompts
 
     @property

@@ -22,6 +22,7 @@ from .runs import runs_group
 from .smoothness import smoothness_command
 from .spectrogram import spectrogram_group
 from .storyboard import storyboard_command
+from .tokens import tokens_command
 from .tools import run_command, tool_command
 
 INTERRUPTED = 130
@@ -92,6 +93,7 @@ def build_cli(host: Host) -> click.Group:
         smoothness_command(host),
         storyboard_command(host),
         spectrogram_group(),
+        tokens_command(),
     ):
         group.add_command(command)
     return group

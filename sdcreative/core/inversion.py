@@ -64,7 +64,7 @@ def invert(
         scale = here / after
         known, guess = scale * latents, latents
         for _ in range(iterations):
-            output = predict_guided(predict, guess, time, guidance)
+            output = predict_guided(predict, guess, time, guidance.at(step))
             error = as_noise(output, guess, here, noise, path.prediction)
             guess = known + (noise - scale * noise_after) * error
             on_call(len(clean))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .conditioning import Conditioning, guide, stack
+from .prompt_programme import Layer, compose
 
 Predict = Callable[[Tensor, Tensor, Conditioning], Tensor]
 """(model input (M, C, h, w), timestep (), conditioning of M rows) -> output (M, C, h, w)"""
@@ -21,14 +22,22 @@ class Guidance:
     """What N rows are drawn towards and away from.
 
     Attributes:
-        conditional: N rows.
+        conditional: N rows; with layers those of the layers, one after another.
         unconditional: N rows, or None to use no guidance (all scales are 1).
         scale: (N,) guidance scales.
+        layers: whose the conditional rows are, where a picture has several.
+        later: (first step, what is used from there on) in order.
     """
 
     conditional: Conditioning
     unconditional: Conditioning | None
     scale: Tensor
+    layers: Sequence[Layer] = ()
+    later: Sequence[tuple[int, Guidance]] = ()
+
+    def at(self, step: int) -> Guidance:
+        """What is used in a step, counted from 0."""
+        return next((each for first, each in reversed(self.later) if first <= step), self)
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,8 @@ def denoise(
     extra = {"generator": list(generators)} if random else {}
     for i in range(first_call(sampler, start), last):
         time = timesteps[i]
-        output = predict_guided(predict, sampler.scale_model_input(latents, time), time, guidance)
+        now = guidance.at(i // int(sampler.order))
+        output = predict_guided(predict, sampler.scale_model_input(latents, time), time, now)
         latents = sampler.step(output, time, latents, return_dict=False, **extra)[0]
         if inpainting is not None:
             kept = inpainting.latents
@@ -118,6 +128,9 @@ def predict_guided(predict: Predict, latents: Tensor, time: Tensor, guidance: Gu
     if guidance.unconditional is None:
         return predict(latents, time, guidance.conditional).float()
     both = stack([guidance.unconditional, guidance.conditional])
-    output = predict(torch.cat([latents, latents]), time, both).float()
-    free, conditioned = output.chunk(2)
+    towards = [latents[layer.pictures] for layer in guidance.layers] or [latents]
+    output = predict(torch.cat([latents, *towards]), time, both).float()
+    free, conditioned = output[: len(latents)], output[len(latents) :]
+    if guidance.layers:
+        return compose(free, conditioned, guidance.scale, guidance.layers)
     return guide(free, conditioned, guidance.scale)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from .prompt_words import Prompts
 from .shots import Shot
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ class Timeline:
         voices: films that take turns, frame by frame, such as left and right; a shot follows, or
             goes on from, those of its own. Above 1 there are shots only.
         score: how the pictures are heard, where they are music.
+        prompts: weighted reads AUTOMATIC1111's syntax in all prompts, as ``core.prompt_syntax``
+            says; plain takes every character as text.
     """
 
     frames: Callable[[], Iterable[Frame]]
@@ -126,6 +129,7 @@ class Timeline:
     seamless: Seamless = ""
     voices: int = 1
     score: Score | None = None
+    prompts: Prompts = "weighted"
 
     def __iter__(self) -> Iterator[Frame]:
         return iter(self.frames())

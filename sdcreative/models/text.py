@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 
 from ..core.conditioning import Conditioning
+from ..core.prompt_words import Wording
 from ..errors import UsageError
 from .loading import Parts
+from .weighted_text import Chunk, cut, reweigh
 
 
 @torch.no_grad()
-def encode(parts: Parts, prompts: Sequence[str], *, clip_skip: int = 0) -> list[Conditioning]:
+def encode(
+    parts: Parts, prompts: Sequence[str | Wording], *, clip_skip: int = 0
+) -> list[Conditioning]:
     """Encode prompts as Stable Diffusion does; nothing of a long prompt is lost.
 
     A prompt that is longer than the encoder's context is cut into chunks, each encoded between
@@ -23,7 +27,7 @@ def encode(parts: Parts, prompts: Sequence[str], *, clip_skip: int = 0) -> list[
 
     Args:
         parts: a loaded model.
-        prompts: any text, also none.
+        prompts: any text, also none, every character of it a word's; or text with weights.
         clip_skip: last layers left out, from 0 to all but one; 1 is AUTOMATIC1111's "clip skip 2".
 
     Returns:
@@ -43,18 +47,16 @@ def encode(parts: Parts, prompts: Sequence[str], *, clip_skip: int = 0) -> list[
     ]
 
 
-def chunks(parts: Parts, prompt: str) -> list[list[int]]:
-    """Token ids of a prompt in chunks of at most ``context - 2``; one empty chunk for no text."""
-    ids = parts.tokenizer(prompt, add_special_tokens=False, truncation=False, verbose=False)
-    tokens: list[int] = list(ids.input_ids)
-    size = parts.context - 2
-    return [tokens[start : start + size] for start in range(0, max(len(tokens), 1), size)]
+def chunks(parts: Parts, prompt: str | Wording) -> list[Chunk]:
+    """A prompt in chunks of at most ``context - 2`` tokens; one empty chunk for no text."""
+    wording = Wording.of(prompt) if isinstance(prompt, str) else prompt
+    return cut(parts.tokenizer, wording, parts.context - 2)
 
 
-def _encode(parts: Parts, tokens: list[int], clip_skip: int) -> Tensor:
+def _encode(parts: Parts, chunk: Chunk, clip_skip: int) -> Tensor:
     """Hidden states of one chunk, (1, context, width)."""
     tokenizer, encoder = parts.tokenizer, parts.text_encoder
-    ids = [tokenizer.bos_token_id, *tokens, tokenizer.eos_token_id]
+    ids = [tokenizer.bos_token_id, *chunk.tokens, tokenizer.eos_token_id]
     padding = parts.context - len(ids)
     mask = None
     if getattr(encoder.config, "use_attention_mask", False):
@@ -66,4 +68,4 @@ def _encode(parts: Parts, tokens: list[int], clip_skip: int) -> Tensor:
         # transformers 5 has no text_model between the encoder and its layers.
         norm = getattr(encoder, "text_model", encoder).final_layer_norm
         states = norm(output.hidden_states[-(clip_skip + 1)])
-    return states
+    return reweigh(states, (1.0, *chunk.weights))

@@ -21,7 +21,7 @@ LOOK_AHEAD = 0.005
 """seconds"""
 RELEASE = 60.0
 """dB a second"""
-MOST = 6.0
+MOST = 10.0
 """dB by which music may be limited before it sounds squashed"""
 # Gains so near to 1 are what is left of rounding.
 _NOTHING = 1e-9
@@ -36,7 +36,7 @@ class Limiter:
     Args:
         scratch: the sound.
         gain: a factor for all of it.
-        ceiling: in dBTP; up to 6 dB under the highest peak.
+        ceiling: in dBTP; up to ``MOST`` under the highest peak.
         circular: the sound is a loop: its end is what comes before its beginning.
     """
 

@@ -119,7 +119,7 @@ def level(
 ) -> Levelled:
     """Bring a sound to a loudness, and keep its peaks under a ceiling.
 
-    Peaks that would pass are limited, by 6 dB at most: where that is not enough, the target is
+    Peaks that would pass are limited, by 10 dB at most: where that is not enough, the target is
     missed. Without a target, or where there is no loudness to speak of, nothing is limited or
     turned up: the sound is turned down as a whole where its peaks pass.
 

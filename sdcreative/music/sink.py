@@ -13,7 +13,7 @@ import numpy
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import OutputError
+from ..media.output import ensure_space, write_fault
 from ..media.sinks import Sink
 from ..media.spectrogram import magnitudes_of
 from ..media.writers import Writer
@@ -52,8 +52,13 @@ class MusicSink(Sink):
         report: prints a line.
         device: what decodes the phases.
 
+    Attributes:
+        wanted: about how many bytes are taken where the first file lies.
+
     Raises:
-        OutputError: a file exists, cannot be made, or has an ending that is not known.
+        OutputError: a file exists, cannot be made, does not fit on the disk, or has an ending that
+            is not known.
+        OSError: from the disk.
     """
 
     def __init__(
@@ -70,18 +75,19 @@ class MusicSink(Sink):
     ) -> None:
         self._size, self._length, self._voices = size, length, voices
         self._score, self._report, self._device = score, report, device
-        self._name = paths[0]
+        self._params = replace(score.params, stereo=voices == 2)
         self._waiting: list[Levels] = []
         self._stitcher = Stitcher(score.overlap)
         self._columns = 0
         self._leaving = ExitStack()
         self._targets: list[Target] = []
         try:
-            params = replace(score.params, stereo=voices == 2)
-            for target in open_targets(paths, overwrite, params, score, metadata):
+            for target in open_targets(paths, overwrite, self._params, score, metadata):
                 self._leaving.callback(target.discard)
                 self._targets.append(target)
             folder = self._targets[0].folder
+            self.wanted = self._targets[0].wanted + self._scratch_bytes()
+            ensure_space(paths[0], self.wanted)
             self._file: IO[bytes] = self._leaving.enter_context(
                 tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
             )
@@ -94,10 +100,15 @@ class MusicSink(Sink):
     def add(self, picture: Image.Image) -> None:
         """Take the picture of the next voice."""
         self._waiting.append(numpy.asarray(picture.convert("L"))[::-1])
-        self.frames += 1
         if len(self._waiting) == self._voices:
             self._write(self._stitcher.add(numpy.stack(self._waiting)))
             self._waiting = []
+            self.frames += self._voices
+
+    def _scratch_bytes(self) -> int:
+        params = self._params
+        samples = self._score.columns * params.hop_length * params.channels
+        return 4 * samples + self._score.columns * params.channels * params.bands
 
     def _write(self, levels: Levels) -> None:
         # Column by column, so that any stretch of time can be read by itself.
@@ -120,15 +131,13 @@ class MusicSink(Sink):
                 self._close_circle(tail)
             else:
                 self._write(tail)
-        if not self._columns:
-            raise OutputError(f"{self._name}: no music to write; one voice is not there yet")
-        columns = self._decode(loop)
+        columns, convergence = self._decode(loop)
         score = self._score
         levelled = level(self._sound, score.loudness, score.true_peak, loop=loop)
         music = Music(levelled, self._sound.samples, columns, self._blocks, loop)
         for target in self._targets:
             target.write(music)
-        self._say(levelled, loop)
+        self._say(levelled, convergence, loop)
 
     def _close_circle(self, tail: Levels) -> None:
         """The end of the last picture lies over the beginning of the first."""
@@ -156,22 +165,21 @@ class MusicSink(Sink):
             if ready.shape[-1]:
                 yield ready
 
-    def _decode(self, loop: bool) -> int:
-        """The sound of all columns; returns their number."""
-        params = replace(self._score.params, stereo=self._voices == 2)
-        self._inverter = StreamInverter(
-            params, quality=self._score.quality, circular=loop, device=self._device
+    def _decode(self, loop: bool) -> tuple[int, float]:
+        """The sound of all columns; returns their number, and how near its bands came, in dB."""
+        inverter = StreamInverter(
+            self._params, quality=self._score.quality, circular=loop, device=self._device
         )
         columns = 0
         for mel in self._blocks(loop):
             columns += mel.shape[-1]
-            self._sound.append(self._inverter.feed(mel))
-        self._sound.append(self._inverter.finish())
+            self._sound.append(inverter.feed(mel))
+        self._sound.append(inverter.finish())
         if self._score.original is not None:
-            restore(self._sound, self._score.original, params)
+            restore(self._sound, self._score.original, self._params)
         if not loop:
             self._fade()
-        return columns
+        return columns, inverter.convergence
 
     def _fade(self) -> None:
         """No click where music begins and ends."""
@@ -186,17 +194,15 @@ class MusicSink(Sink):
                 else:
                     self._sound.scale(start, gains)
 
-    def _say(self, levelled: Levelled, loop: bool) -> None:
+    def _say(self, levelled: Levelled, convergence: float, loop: bool) -> None:
         words = [describe_levels(levelled)]
-        if numpy.isfinite(self._inverter.convergence):
-            words.append(f"phases within {self._inverter.convergence:.1f} dB")
+        if numpy.isfinite(convergence):
+            words.append(f"phases within {convergence:.1f} dB")
         if loop:
             samples = self._sound.read()
-            params = replace(self._score.params, stereo=self._voices == 2)
-            words.append(
-                f"seam {loop_seam(samples):.2f} of an average step, "
-                f"{loop_seam_db(samples, params):+.1f} dB in the spectrum"
-            )
+            words.append(f"seam {loop_seam(samples):.2f} of an average step")
+            if samples.shape[-1] >= 4 * self._params.win_length:
+                words.append(f"{loop_seam_db(samples, self._params):+.1f} dB in the spectrum")
         self._report("; ".join(words))
 
     def verify(self) -> int:
@@ -233,5 +239,10 @@ def open_music(
         OutputError: a file exists, cannot be made, does not fit on the disk, or has an ending
             that is not known.
     """
-    sink = MusicSink(paths, overwrite, size, length, voices, score, metadata or {}, report, device)
-    return Writer(paths[0], size, sink)
+    try:
+        sink = MusicSink(
+            paths, overwrite, size, length, voices, score, metadata or {}, report, device
+        )
+    except OSError as error:
+        raise write_fault(paths[0], error, 0) from error
+    return Writer(paths[0], size, sink, sink.wanted)

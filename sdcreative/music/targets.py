@@ -49,7 +49,12 @@ class Music:
 
 
 class Target(ABC):
-    """One file, staged beside its place."""
+    """One file, staged beside its place.
+
+    Attributes:
+        path: its place.
+        wanted: about how many bytes it takes.
+    """
 
     def __init__(
         self,
@@ -61,7 +66,8 @@ class Target(ABC):
     ) -> None:
         self.path, self.params, self.score, self.tags = path, params, score, dict(tags)
         seconds = score.columns * params.hop_length / params.sample_rate
-        ensure_space(path, int(seconds * self.bytes_per_second()))
+        self.wanted = int(seconds * self.bytes_per_second())
+        ensure_space(path, self.wanted)
         self._staged = StagedFile(path, overwrite)
 
     @property
@@ -70,8 +76,8 @@ class Target(ABC):
         return self._staged.target.parent
 
     def bytes_per_second(self) -> int:
-        """About how large it becomes."""
-        return 4 * self.params.sample_rate * self.params.channels
+        """About how large it becomes; what it needs for a while included."""
+        return 2 * self.params.sample_rate * self.params.channels
 
     @abstractmethod
     def write(self, music: Music) -> None:
@@ -141,6 +147,9 @@ class PictureTarget(Target):
             tags = {}  # others take no metadata beside their EXIF
         super().__init__(path, overwrite, params, score, tags)
 
+    def bytes_per_second(self) -> int:
+        return columns_bytes(self.params)
+
     def write(self, music: Music) -> None:
         mel = numpy.concatenate(list(music.mel(music.loop)), -1)
         save_spectrogram(mel, self.params, self._staged.path, self.path, self.tags)
@@ -153,7 +162,7 @@ class FilmTarget(Target):
     """The spectrogram as it scrolls by, with the sound."""
 
     def bytes_per_second(self) -> int:
-        return _FILM_BYTES
+        return _FILM_BYTES + super().bytes_per_second() + columns_bytes(self.params)
 
     def write(self, music: Music) -> None:
         sound = staging_name(self._staged.target.with_suffix(".wav"))
@@ -189,6 +198,11 @@ class FilmTarget(Target):
         """``write_scroll`` has read it back."""
 
 
+def columns_bytes(params: SpectrogramParams) -> int:
+    """Bytes of a second's columns, one for each band and channel."""
+    return params.channels * params.bands * 1000 // params.step_ms
+
+
 def open_targets(
     paths: Sequence[Path],
     overwrite: bool,
@@ -206,9 +220,11 @@ def open_targets(
         **dict.fromkeys(PICTURE_ENDINGS, PictureTarget),
         **dict.fromkeys(CONTAINERS, FilmTarget),
     }
-    if len({path.absolute() for path in paths}) < len(paths):
-        raise OutputError(f"{paths[0]}: the same file twice; give each output a name of its own")
+    taken: set[Path] = set()
     for path in paths:
+        if path.resolve() in taken:
+            raise OutputError(f"{path}: the same file twice; give each output a name of its own")
+        taken.add(path.resolve())
         kind = kinds.get(path.suffix.lower())
         if kind is None:
             raise OutputError(

@@ -11,12 +11,16 @@ from typing import Any
 
 from PIL import Image
 
+from ..core.prompt_syntax import has_syntax
 from ..core.shots import Following
 from ..core.timeline import Between, Timeline
 from ..errors import RenderError
 
 FORMAT = 1
 """Counted up whenever the same shot would give another picture."""
+
+SYNTAX = 1
+"""Counted up whenever prompts with a syntax would be read in another way."""
 
 REMEMBERED_PICTURES = 16
 
@@ -27,8 +31,9 @@ def frame_keys(
     """The key of every frame, in order; 32 hexadecimal digits.
 
     Two frames have one key if they are made from the same: conditioning, noise, guidance, start
-    image, trunk, sampler, steps, model, size and floating-point type. What a frame lies between
-    is part of its key where it is a Between, and what it follows or continues where it does.
+    image, trunk, sampler, steps, model, size and floating-point type. How prompts are read is part
+    of it where that is not as plain text. What a frame lies between is part of its key where it is
+    a Between, and what it follows or continues where it does.
 
     Args:
         timeline: walked once.
@@ -55,6 +60,8 @@ def frame_keys(
             waiting.append(frame.t)
             continue
         made_from = [*common, _plain(frame, pictures)]
+        if timeline.prompts == "weighted" and any(map(has_syntax, _texts(made_from[-1]))):
+            made_from.append(["prompts", SYNTAX])
         if isinstance(frame.image, Following):
             if len(shots) < timeline.voices:
                 raise RenderError(f"frame {index}: follows the shot before it, but there is none")
@@ -94,6 +101,15 @@ def _plain(value: Any, pictures: _Pictures) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(entry, pictures) for entry in value]
     return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in the JSON of a shot."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _texts(entry)
 
 
 class _Pictures:

@@ -264,6 +264,54 @@ def test_stitching_crossfades_evenly() -> None:
 def test_one_voice_alone_of_two_is_no_music(tmp_path: Path) -> None:
     pictures, loudest, columns = drawn(tune(1.2, 440), 64, 16)
     score = replace(Score(PARAMS, loudest, columns, 16), loudness=None)
-    with pytest.raises(OutputError, match="one voice is not there yet"):
+    with pytest.raises(OutputError, match="no frames to write"):
         write([tmp_path / "a.wav"], pictures[:1], score, voices=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stop_between_two_voices_keeps_what_both_have(tmp_path: Path) -> None:
+    pictures, loudest, columns = drawn(tune(2.0, 440), 64, 16)
+    score = Score(PARAMS, loudest, columns, 16)
+    turns = [picture for picture in pictures for _ in range(2)]
+    for taken, seconds in ((1, 0.0), (2, 63 * 0.02), (3, 63 * 0.02)):
+        path = tmp_path / f"{taken}.wav"
+        with (
+            pytest.raises(KeyboardInterrupt),
+            open_music([path], (64, 64), len(turns), score, voices=2) as writer,
+        ):
+            for picture in turns[:taken]:
+                writer.add(picture)
+            raise KeyboardInterrupt
+        assert path.exists() == (seconds > 0)
+        if seconds:
+            assert abs(soundfile.info(path).duration - seconds) < 1e-6
+
+
+def test_a_loop_shorter_than_four_windows_has_a_seam_too(tmp_path: Path) -> None:
+    ring = np.random.default_rng(0).integers(60, 255, (64, 12), np.uint8)
+    picture = Image.fromarray(ring).convert("RGB")
+    [line] = write([tmp_path / "a.wav"], [picture], Score(PARAMS, 1e6, 12, loop=True))
+    assert line.endswith("of an average step")
+    assert soundfile.info(tmp_path / "a.wav").frames == 12 * HOP
+
+
+def test_two_names_of_one_file_are_one_file(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.wav", tmp_path / "b.png", tmp_path / "new" / ".." / "b.png"]
+    with pytest.raises(OutputError, match=r"new/\.\./b\.png: the same file twice"):
+        open_music(paths, (64, 64), 1, Score(PARAMS, 1e6, 64))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_lies_on_the_disk_for_a_while_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = 1 + 60 * 50  # a minute: 1.92 MB of 16 bits, twice that in floats, and the pictures
+    score = Score(PARAMS, 1e6, columns)
+    for free, fits in ((5_800_000, False), (6_100_000, True)):
+        monkeypatch.setattr("sdcreative.media.output.free_bytes", lambda path, free=free: free)
+        if fits:
+            open_music([tmp_path / "a.wav"], (64, 64), 1, score).abort()
+        else:
+            with pytest.raises(OutputError, match=r"a\.wav: about 6\.0 MB"):
+                open_music([tmp_path / "a.wav"], (64, 64), 1, score)
+        assert not list(tmp_path.iterdir())

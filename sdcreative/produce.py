@@ -21,9 +21,10 @@ from .interrupts import unbroken
 from .media.replay import there_and_back
 from .media.writers import Writer
 from .models.digests import model_digest
+from .models.facts import reading_notes
 from .models.placement import device_name, dtype_name
+from .models.places import ModelPlace, locate
 from .models.sizes import fit_size, native_size
-from .models.sources import fetch, resolve
 from .outlet import Outlet
 from .planning import plan
 from .progress import Bar
@@ -78,14 +79,16 @@ def produce(
     if len(timeline) == 0:
         raise UsageError(f"{tool.name}: these settings give no frames")
     output = os.path.expanduser(settings.output or f"{default_name}{tool.suffix}")
-    folder = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
-    size = fit_size(timeline.size, *native_size(folder))
+    place = locate(settings)
+    for note in reading_notes(place):
+        report(note)
+    size = fit_size(timeline.size, *native_size(place))
     job = _Production(
         tool,
         settings,
         default_name,
         timeline,
-        folder,
+        place,
         size,
         output,
         report,
@@ -110,7 +113,7 @@ class _Production:
     settings: RenderSettings
     name: str
     timeline: Timeline
-    folder: Path
+    place: ModelPlace
     size: tuple[int, int]
     output: str
     report: Report
@@ -120,11 +123,11 @@ class _Production:
     @property
     def studio(self) -> Studio:
         """The model, loaded when it is first needed; a film that is only encoded needs none."""
-        return self.studios.load(self.folder, self.settings.device, self.settings.dtype)
+        return self.studios.load(self.place, self.settings.device, self.settings.dtype)
 
     @cached_property
     def digest(self) -> str:
-        return model_digest(self.folder, models_file())
+        return model_digest(self.place, models_file())
 
     @cached_property
     def outlet(self) -> Outlet:

@@ -69,6 +69,37 @@ def _processors(value: list[Any]) -> list[Any]:
     return value
 
 
+Scale = Annotated[float, Field(ge=-10, le=10)]
+
+
+class LoraUse(Strict):
+    """A LoRA, and how strongly it acts."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    file: Annotated[str, Field(min_length=1)]
+    """a file, or a name in ``addon_folders``"""
+    scale: Scale = 1.0
+    """of what it adds; 0 leaves it out"""
+    text_scale: Scale | None = None
+    """of what it adds to the text encoder; the same if left out"""
+
+
+class EmbeddingUse(Strict):
+    """A textual-inversion embedding, and the word for it."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    file: Annotated[str, Field(min_length=1)]
+    """a file, or a name in ``addon_folders``"""
+    token: Annotated[str, Field(min_length=1)] | None = None
+    """the word in prompts; the file's own if left out"""
+
+
+def _as_file(value: Any) -> Any:
+    return {"file": value} if isinstance(value, str) else value
+
+
 PLACES = {"output", "also", "device", "batch_size", "offline"}
 """Keys of RenderSettings that say where and how fast, not what."""
 
@@ -79,7 +110,17 @@ class RenderSettings(Strict):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     model: Annotated[str, Field(min_length=1)] = "emoji"
-    """built-in name, folder of a diffusers model, or id on the Hugging Face hub"""
+    """built-in name, folder of a diffusers model, checkpoint file, or id on the Hugging Face hub"""
+    prediction_type: Literal["epsilon", "v_prediction"] | None = None
+    """what the model predicts, whatever it says; decides between files of Stable Diffusion 2"""
+    ema: bool = False
+    """the averaged weights (EMA) of a checkpoint file that also has the last ones"""
+    loras: list[Annotated[LoraUse, BeforeValidator(_as_file)]] = []
+    """added to the model; <lora:name:0.8> in a prompt is the same"""
+    embeddings: list[Annotated[EmbeddingUse, BeforeValidator(_as_file)]] = []
+    """new words for prompts, learned by textual inversion"""
+    addon_folders: list[str] = []
+    """where LoRAs and embeddings are found by their names; ComfyUI's and A1111's folders too"""
     sampler: str = "DPM++ 2M"
     """such as Euler a or DPM++ 2M Karras; case, spaces and hyphens do not matter"""
     steps: Annotated[int, Field(ge=1, le=1000)] = 20

@@ -21,8 +21,8 @@ from .errors import UsageError
 from .media.output import write_text
 from .media.sound_files import sound_info
 from .models.digests import model_digest
+from .models.places import locate
 from .models.sizes import fit_size, native_size
-from .models.sources import fetch, resolve
 from .produce import produce
 from .runs.home import models_file, music_folder
 from .runs.manifest import Published
@@ -174,7 +174,7 @@ class _Track:
         tool, settings = self.music.tool, self.music.settings
         digest, size = "", (0, 0)
         if isinstance(settings, RenderSettings) and self.timeline is not None:
-            model = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
+            model = locate(settings)
             size = fit_size(self.timeline.size, *native_size(model))
             digest = model_digest(model, models_file())
         resolved = settings.model_dump(mode="json", exclude=PLACES)

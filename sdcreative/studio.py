@@ -15,6 +15,7 @@ from .errors import UsageError
 from .media.replay import there_and_back
 from .models.loading import Parts, load_parts
 from .models.placement import pick_device, pick_dtype
+from .models.places import ModelPlace, as_place
 from .models.sizes import fit_size
 from .models.sources import fetch, resolve
 from .planning import Plan
@@ -39,28 +40,36 @@ class Studio:
     @classmethod
     def load(
         cls,
-        model: str = "emoji",
+        model: str | ModelPlace = "emoji",
         *,
         device: str = "auto",
         dtype: str = "auto",
         offline: bool = False,
+        prediction_type: str | None = None,
+        ema: bool = False,
     ) -> Studio:
         """Load a model.
 
         Args:
-            model: built-in name, folder of a diffusers model, or id on the Hugging Face hub.
+            model: built-in name, folder of a diffusers model, single checkpoint file, or id on the
+                Hugging Face hub; or a place, which says how it is read.
             device: auto, cpu, mps, cuda or cuda:1.
             dtype: auto (float16 on CUDA, else float32), float32, float16 or bfloat16.
             offline: never ask the hub; HF_HUB_OFFLINE=1 does the same.
+            prediction_type: epsilon or v_prediction, whatever the model says.
+            ema: the averaged weights of a single file that also has the last ones.
 
         Raises:
             ModelError: not found, or not to be trusted.
             UsageError: device or dtype that this machine lacks.
         """
-        place = pick_device(device)
-        precision = pick_dtype(dtype, place)
-        folder = fetch(resolve(model, offline=offline), offline)
-        return cls(load_parts(folder, device=place, dtype=precision))
+        # A device that this machine lacks is said before anything is downloaded.
+        where = pick_device(device)
+        precision = pick_dtype(dtype, where)
+        if not isinstance(model, ModelPlace):
+            path = fetch(resolve(model, offline=offline), offline)
+            model = ModelPlace(path, prediction_type, ema)
+        return cls(load_parts(model, device=where, dtype=precision))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -188,13 +197,14 @@ class Studios:
     """The model that was loaded last, for jobs that come one after another."""
 
     def __init__(self) -> None:
-        self._last: tuple[tuple[str, str, str], Studio] | None = None
+        self._last: tuple[tuple[ModelPlace, str, str], Studio] | None = None
 
-    def load(self, folder: Path, device: str, dtype: str) -> Studio:
-        """A model from a folder; the one before it is let go first."""
-        wanted = (str(folder), device, dtype)
+    def load(self, place: Path | ModelPlace, device: str, dtype: str) -> Studio:
+        """A model from a folder or file; the one before it is let go first."""
+        place = as_place(place)
+        wanted = (place, device, dtype)
         if self._last is None or self._last[0] != wanted:
             self._last = None
-            studio = Studio.load(wanted[0], device=device, dtype=dtype, offline=True)
+            studio = Studio.load(place, device=device, dtype=dtype)
             self._last = wanted, studio
         return self._last[1]

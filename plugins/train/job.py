@@ -66,6 +66,11 @@ def run_training(settings: TrainSettings, job: Job) -> None:
     source = None
     if settings.start_from is not None:
         source = resolve(settings.start_from, offline=settings.offline)
+        if source.file is not None:
+            raise UsageError(
+                f"start_from: {source.file} is a single file; training goes on from a folder in "
+                "the format of diffusers"
+            )
     _check_parts(settings, output, None if source is None else source.folder)
     _check_output(output, settings, job.overwrite)
     if job.dry_run:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 import click
 
@@ -47,7 +48,7 @@ def _name(key: str) -> str:
 def _option(settings: type[BaseModel], key: str) -> click.Option:
     field = settings.model_fields[key]
     words = " ".join((field.description or "").replace("``", "").split())
-    text = f"{words[:1].upper()}{words[1:]}."
+    text = f"{words[:1].upper()}{words[1:]}." if words else None
     if field.annotation is bool:
         return click.Option([_name(key), key], is_flag=True, default=None, help=text)
     kind = "TEXT" if _is_words(settings, key) else "VALUE"
@@ -56,6 +57,16 @@ def _option(settings: type[BaseModel], key: str) -> click.Option:
 
 
 def _is_words(settings: type[BaseModel], key: str) -> bool:
-    """Whether a setting is text as it stands."""
-    annotation = settings.model_fields[key].annotation
-    return annotation is str or set(get_args(annotation)) == {str, type(None)}
+    """Whether a setting is text as it stands, checked in some way or not."""
+    kinds = _plain(settings.model_fields[key].annotation) - {NoneType}
+    return kinds == {str}
+
+
+def _plain(annotation: Any) -> set[Any]:
+    """The types that an annotation allows, without what is said of them."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _plain(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return {kind for one in get_args(annotation) for kind in _plain(one)}
+    return {annotation}

@@ -91,12 +91,12 @@ def _repair(
     from ..runs.store import FrameStore
     from ..studio import Studio
 
-    folder = model_of(run, settings)
+    place = model_of(run, settings)
     timeline = timeline_of(run, tool, settings)
 
     @cache
     def studio() -> Studio:
-        return Studio.load(str(folder), device=settings.device, dtype=run.dtype, offline=True)
+        return Studio.load(place, device=settings.device, dtype=run.dtype)
 
     def outlet(timeline: Timeline) -> Outlet:
         def described() -> dict[str, str] | None:

@@ -15,9 +15,8 @@ from ..host import Host
 from .tables import json_flag, table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ..core.timeline import Timeline
+    from ..models.places import ModelPlace
     from ..runs.manifest import Manifest
     from ..settings import RenderSettings
     from ..tools import PictureTool
@@ -223,20 +222,20 @@ def settings_of(
     return tool, settings
 
 
-def model_of(run: Manifest, settings: RenderSettings) -> Path:
-    """Folder of the model that a run was rendered with.
+def model_of(run: Manifest, settings: RenderSettings) -> ModelPlace:
+    """The model that a run was rendered with.
 
     Raises:
         DataError: it is another one by now.
     """
     from ..models.digests import model_digest
-    from ..models.sources import fetch, resolve
+    from ..models.places import locate
     from ..runs.home import models_file
 
-    folder = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
-    if model_digest(folder, models_file()) != run.model:
+    place = locate(settings)
+    if model_digest(place, models_file()) != run.model:
         raise DataError(f"run {run.id}: model {settings.model} is another one now; render it anew")
-    return folder
+    return place
 
 
 def timeline_of(run: Manifest, tool: PictureTool, settings: RenderSettings) -> Timeline:
@@ -267,12 +266,12 @@ def _verify(
     from ..studio import Studio
     from ..verify import verify
 
-    folder = model_of(run, settings)
+    place = model_of(run, settings)
     keys = run_keys(run)
     if not keys:
         raise DataError(f"run {run.id}: has no frames; resume it first")
     timeline = timeline_of(run, tool, settings)
-    studio = Studio.load(str(folder), device=settings.device, dtype=settings.dtype, offline=True)
+    studio = Studio.load(place, device=settings.device, dtype=settings.dtype)
     store = FrameStore(frames_folder())
     found = verify(
         studio,

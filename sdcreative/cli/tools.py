@@ -29,7 +29,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 def setting_flags() -> list[click.Option]:
     """Flags that stand for the settings key of the same name, in every tool."""
     return [
-        click.Option(["--model"], metavar="NAME", help="Built-in name, folder, or hub id."),
+        click.Option(["--model"], metavar="NAME", help="Built-in name, folder, file, or hub id."),
         click.Option(["--seed"], type=int, help="Of the noise; -1 draws one and prints it."),
         click.Option(["--steps"], type=int, help="Sampling steps."),
         click.Option(["--sampler"], metavar="NAME", help="Such as 'Euler a' or 'DPM++ 2M Karras'."),

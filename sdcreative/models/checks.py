@@ -7,13 +7,13 @@ broken file by the same name; so files are looked at here before they are opened
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from .single_files.headers import HeaderError, read_header
 from .sources import ENDINGS, PARTS
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -128,7 +128,10 @@ def find_weights(folder: Path, part: str) -> Path:
     for ending in ENDINGS:
         path = folder / part / (PARTS[part] + ending)
         if path.exists():
-            check_weights_file(path, part)
+            if check_weights_file(path, part) == "pickle" and path.suffix == ".safetensors":
+                raise ModelError(
+                    f"weights of {part} are a pickle named .safetensors: {path}; download it again"
+                )
             return path
     if any((folder / part).glob("*.index.json")):
         raise ModelError(f"weights of {part} in {folder / part} are sharded; save them as one file")
@@ -137,12 +140,32 @@ def find_weights(folder: Path, part: str) -> Path:
     )
 
 
-def check_weights_file(path: Path, part: str) -> None:
+def check_weights_file(path: Path, part: str) -> str:
     """Tell apart what can be wrong with a file of weights, by its bytes, not by its ending.
 
+    Args:
+        path: of the file.
+        part: what the weights are of, such as unet, for the messages.
+
+    Returns:
+        safetensors, whose header is good, or pickle, of which nothing has been read.
+
     Raises:
-        ModelError: empty, an HTML page, a git-lfs pointer, truncated, another format.
+        ModelError: missing, empty, an HTML page, a git-lfs pointer, truncated, another format.
     """
+    kind = weights_kind(path, part)
+    if kind == "safetensors":
+        try:
+            read_header(path)
+        except HeaderError as error:
+            raise ModelError(f"weights of {part} {error}: {path}; download it again") from None
+        except OSError as error:
+            raise ModelError(f"weights of {part} cannot be read: {error}") from None
+    return kind
+
+
+def weights_kind(path: Path, part: str) -> str:
+    """``check_weights_file`` by the first bytes alone."""
     again = "download it again"
     try:
         size = path.stat().st_size
@@ -162,44 +185,30 @@ def check_weights_file(path: Path, part: str) -> None:
             f"weights of {part} are a web page, not a model: {path}; {again} (with a login, if "
             "the page asked for one)"
         )
-    pickled = start.startswith((b"PK\x03\x04", b"\x80\x02"))
-    if path.suffix == ".safetensors":
-        if pickled:
-            raise ModelError(f"weights of {part} are a pickle named .safetensors: {path}; {again}")
-        _check_safetensors(path, part, size)
-    elif not pickled:
-        raise ModelError(f"weights of {part} are not a PyTorch file: {path}; {again}")
+    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        return "pickle"
+    if start[8:9] == b"{":
+        return "safetensors"
+    wanted = "a safetensors file" if path.suffix == ".safetensors" else "a PyTorch file"
+    raise ModelError(f"weights of {part} are not {wanted}: {path}; {again}")
 
 
-def _check_safetensors(path: Path, part: str, size: int) -> None:
-    """Compare the lengths that the header promises with the file's own."""
-    with path.open("rb") as file:
-        prefix = file.read(8)
-        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-        if not 2 <= length <= 100_000_000:
-            raise ModelError(f"weights of {part} are not a safetensors file: {path}")
-        text = file.read(length)
-    try:
-        header = json.loads(text) if len(text) == length else None
-        ends = [
-            entry["data_offsets"][1] for key, entry in (header or {}).items() if key[:2] != "__"
-        ]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise ModelError(f"weights of {part} are not a safetensors file: {path}") from None
-    needed = 8 + length + max(ends, default=0)
-    if size < needed:
-        raise ModelError(
-            f"weights of {part} are truncated: {path} has {size} bytes of at least {needed}; "
-            "download it again"
-        )
-
-
-def compare_shapes(part: str, path: Path, found: Shapes, expected: Shapes) -> None:
+def compare_shapes(
+    part: str, path: Path, found: Shapes, expected: Shapes, build: str | None = None
+) -> None:
     """Refuse weights whose names or shapes differ from those that the configuration asks for.
+
+    Args:
+        part: what the weights are of.
+        path: of their file.
+        found: name -> shape.
+        expected: the same.
+        build: what asks for them, where that is no config.json.
 
     Raises:
         ModelError: with the first few names.
     """
+    fit = f"weights of {part} do not fit {build or 'its config.json'}"
     missing = [key for key in expected if key not in found]
     unexpected = [key for key in found if key not in expected]
     if missing or unexpected:
@@ -208,14 +217,18 @@ def compare_shapes(part: str, path: Path, found: Shapes, expected: Shapes) -> No
             for keys, word in ((missing, "missing"), (unexpected, "unexpected"))
             if keys
         ]
+        why = (
+            "the file is not whole, or of another build"
+            if build
+            else ("weights and configuration are of different models")
+        )
         raise ModelError(
-            f"weights of {part} do not fit its config.json: {' and '.join(faults)} of "
-            f"{len(expected)} tensors in {path}; weights and configuration are of different models"
+            f"{fit}: {' and '.join(faults)} of {len(expected)} tensors in {path}; {why}"
         )
     wrong = [key for key in expected if tuple(found[key]) != tuple(expected[key])]
     if wrong:
         first = wrong[0]
         raise ModelError(
-            f"weights of {part} do not fit its config.json: {first} is {list(found[first])}, "
-            f"expected {list(expected[first])} ({len(wrong)} such tensors) in {path}"
+            f"{fit}: {first} is {list(found[first])}, expected {list(expected[first])} "
+            f"({len(wrong)} such tensors) in {path}"
         )

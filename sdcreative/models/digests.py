@@ -10,40 +10,66 @@ import secrets
 from pathlib import Path
 
 from ..errors import ModelError
+from .places import ModelPlace, as_place
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 KINDS = (".json", ".safetensors", ".bin", ".txt")
+_DIGITS = 16
 
 
-def model_digest(folder: Path, cache: Path | None = None) -> str:
+def model_digest(place: Path | ModelPlace, cache: Path | None = None) -> str:
     """SHA-256 of the names and contents of a model's files, its first 16 hexadecimal digits.
 
+    Of a single file it is that of the content, as AUTOMATIC1111 names models. How the settings
+    want a model read, and what is added to it, is part of it, where they say so.
+
     Args:
-        folder: a diffusers model; links, as in the hub's cache, are followed.
-        cache: JSON file of digests by folder, and the sizes and times of the files that they are
+        place: a diffusers folder or a single file; links, as in the hub's cache, are followed.
+        cache: JSON file of digests by path, and the sizes and times of the files that they are
             of; used where nothing has changed since, and brought up to date.
 
     Raises:
         ModelError: a file cannot be read.
     """
-    files = _files(folder)
+    place = as_place(place)
+    digest = _digest(place.path, cache)
+    said = {
+        "prediction_type": place.prediction_type,
+        "ema": place.ema or None,
+        "addons": place.addons.digest() or None,
+    }
+    chosen = {key: value for key, value in said.items() if value is not None}
+    if not chosen:
+        return digest
+    return _short(hashlib.sha256(json.dumps([digest, chosen], sort_keys=True).encode()))
+
+
+def _digest(model: Path, cache: Path | None) -> str:
+    files = _files(model)
     try:
         stats = [(name, path.stat()) for name, path in files]
         state = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
         known = _read(cache)
-        entry = known.get(str(folder.resolve()))
+        entry = known.get(str(model.resolve()))
         if isinstance(entry, dict) and entry.get("files") == state:
             return str(entry.get("digest"))
-        digest = hashlib.sha256()
-        for name, path in files:
-            digest.update(f"{name} {_of_file(path)}\n".encode())
+        if model.is_file():
+            short = _of_file(model)[:_DIGITS]
+        else:
+            digest = hashlib.sha256()
+            for name, path in files:
+                digest.update(f"{name} {_of_file(path)}\n".encode())
+            short = _short(digest)
     except OSError as error:
-        raise ModelError(f"{error.filename or folder}: cannot be read: {error.strerror}") from error
-    short = digest.hexdigest()[:16]
+        raise ModelError(f"{error.filename or model}: cannot be read: {error.strerror}") from error
     if cache is not None:
-        known[str(folder.resolve())] = {"digest": short, "files": state}
+        known[str(model.resolve())] = {"digest": short, "files": state}
         _write(cache, known)
     return short
+
+
+def _short(digest: hashlib._Hash) -> str:
+    return digest.hexdigest()[:_DIGITS]
 
 
 def _of_file(path: Path) -> str:
@@ -55,6 +81,9 @@ def _of_file(path: Path) -> str:
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
+    """Names and paths of all that is loaded of a folder, or the one file itself."""
+    if folder.is_file():
+        return [("", folder)]
     inside = [path for part in PARTS for path in (folder / part).glob("*")]
     found = [path for path in [folder / "model_index.json", *inside] if path.suffix in KINDS]
     return sorted((path.relative_to(folder).as_posix(), path) for path in found if path.is_file())

@@ -1,11 +1,14 @@
-"""What a model makes, read from its folder without loading it. Imports no torch."""
+"""What a model makes, read from its configuration without loading it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..spectral.model_spectrogram import read_model_spectrogram
 from ..spectral.params import SpectrogramParams
+from .places import ModelPlace, as_place
+from .single_files.checkpoint import SingleFile
 from .sizes import native_size
 from .sources import fetch, resolve
 
@@ -32,19 +35,33 @@ class ModelFacts:
     musical: bool
 
 
-def model_facts(model: str, *, offline: bool = False) -> ModelFacts:
+def model_facts(
+    model: str, *, offline: bool = False, prediction_type: str | None = None
+) -> ModelFacts:
     """Look at a model; one of the hub is fetched.
 
     Args:
-        model: built-in name, folder of a diffusers model, or id on the Hugging Face hub.
+        model: built-in name, folder of a diffusers model, single checkpoint file, or id on the
+            Hugging Face hub.
         offline: never ask the hub.
+        prediction_type: what the settings say; it decides the size of Stable Diffusion 2.
 
     Raises:
         ModelError: not found, or no latent-diffusion model.
         DataError: its ``spectrogram.json`` is broken.
     """
     folder = fetch(resolve(model, offline=offline), offline)
-    size, multiple = native_size(folder)
+    size, multiple = native_size(ModelPlace(folder, prediction_type))
     said = read_model_spectrogram(folder)
     params, max_value = said or (SpectrogramParams(), MAX_VALUE)
     return ModelFacts(size, multiple, params, max_value, said is not None)
+
+
+def reading_notes(place: Path | ModelPlace) -> tuple[str, ...]:
+    """What people should know of how a model is read, one line each; none for a folder.
+
+    Raises:
+        ModelError: a single file that is broken, or of a family that cannot be run.
+    """
+    place = as_place(place)
+    return (SingleFile(place).notes(),) if place.path.is_file() else ()

@@ -1,21 +1,27 @@
-"""A diffusers folder to parts that can be used, or one line that says why not."""
+"""A folder or a single file to parts that can be used, or one line that says why not."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from .checks import check_config, check_index, compare_shapes, find_weights, read_json
+from .addons.wanted import NOTHING, add_to
+from .checks import compare_shapes
+from .folders import Folder
+from .places import ModelPlace, as_place
+from .single_files.checkpoint import SingleFile
 from .sizes import native_size
 
 if TYPE_CHECKING:
     import torch
 
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_RELEASE_BYTES = 8 << 20
+_CHECKED_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,26 +63,27 @@ def quiet() -> None:
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 
-def load_parts(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Parts:
-    """Load a Stable Diffusion 1 or 2 model from a diffusers folder, trusting nothing in it.
+def load_parts(place: Path | ModelPlace, *, device: torch.device, dtype: torch.dtype) -> Parts:
+    """Load a Stable Diffusion 1 or 2 model, trusting nothing in it.
 
     Args:
-        folder: holds model_index.json and a folder per part.
+        place: a diffusers folder, with model_index.json and a folder per part, or a single
+            checkpoint file in the original layout.
         device: where to.
         dtype: weights of another type are cast.
 
     Raises:
-        ModelError: a part is missing, broken, of another model, or does not fit the others.
+        ModelError: a part, or what is added, is missing, broken, of another model, or does not
+            fit the others.
+        UsageError: a word of an embedding that the model has already.
     """
-    family = check_index(folder)
-    configs = {
-        part: check_config(folder, part, family.parts[part][1])
-        for part in ("unet", "vae", "text_encoder")
-    }
-    scheduler = read_json(folder / "scheduler" / "scheduler_config.json", "scheduler")
-    prediction = scheduler.get("prediction_type", "epsilon")
+    place = as_place(place)
+    model = SingleFile(place) if place.path.is_file() else Folder(place)
+    prediction = model.scheduler.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction", "sample"):
-        raise ModelError(f"scheduler in {folder} has prediction_type {prediction!r}, not supported")
+        raise ModelError(
+            f"scheduler in {model.path} has prediction_type {prediction!r}, not supported"
+        )
 
     quiet()
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -90,19 +97,24 @@ def load_parts(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Par
         "vae": AutoencoderKL.from_config,
         "text_encoder": build_text_encoder,
     }
-    empty = {part: _build_empty(part, builders[part], configs[part]) for part in builders}
+    empty = {
+        part: _build_empty(model.described(part), builders[part], model.configs[part])
+        for part in builders
+    }
     unet, vae, text_encoder = empty["unet"], empty["vae"], empty["text_encoder"]
-    _check_fit(folder, unet.config, vae.config, text_encoder.config)
-    tokenizer = _load_tokenizer(folder / "tokenizer", text_encoder.config.vocab_size)
+    _check_fit(model.path, unet.config, vae.config, text_encoder.config)
+    tokenizer, words = model.tokenizer()
+    _check_vocabulary(len(tokenizer), text_encoder.config.vocab_size, words)
     for part, module in empty.items():
-        _fill(part, module, find_weights(folder, part), device, dtype)
-    own, downsampling = native_size(folder)
-    return Parts(
+        state, path, release = model.weights(part, module)
+        _fill(part, module, state, path, model.build, release, device, dtype)
+    own, downsampling = native_size(place)
+    parts = Parts(
         vae=vae,
         unet=unet,
         text_encoder=text_encoder,
         tokenizer=tokenizer,
-        scheduler_config=scheduler,
+        scheduler_config=model.scheduler,
         prediction_type=prediction,
         latent_channels=vae.config.latent_channels,
         downsampling=downsampling,
@@ -111,79 +123,86 @@ def load_parts(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Par
         device=device,
         dtype=dtype,
     )
+    if place.addons != NOTHING:
+        add_to(parts, place.addons)
+    return parts
 
 
-def _build_empty(part: str, build: Any, config: Mapping[str, Any]) -> Any:
+def _build_empty(described: str, build: Any, config: Mapping[str, Any]) -> Any:
     """A module without memory for its weights."""
     import torch
 
     try:
         with torch.device("meta"):
             return build(config)
-    except (TypeError, ValueError, KeyError, IndexError, RuntimeError, AttributeError) as error:
+    except (
+        TypeError, ValueError, LookupError, RuntimeError, AttributeError, ArithmeticError
+    ) as error:  # fmt: skip
         line = (str(error).splitlines() or [""])[0]
-        message = f"config.json of {part} describes nothing that can be built: {line}"
-        raise ModelError(message) from error
+        raise ModelError(f"{described} describes nothing that can be built: {line}") from error
 
 
-def _check_fit(folder: Path, unet: Any, vae: Any, text: Any) -> None:
+def _check_fit(path: Path, unet: Any, vae: Any, text: Any) -> None:
     latents = vae.latent_channels
     if unet.in_channels == 2 * latents + 1:
         raise ModelError(
-            f"{folder} is an inpainting checkpoint: its unet takes {unet.in_channels} channels; "
+            f"{path} is an inpainting checkpoint: its unet takes {unet.in_channels} channels; "
             f"this version runs those that take {latents} (they can inpaint too)"
         )
     if unet.in_channels != latents or unet.out_channels != latents:
         raise ModelError(
-            f"unet and vae in {folder} do not fit: the unet takes {unet.in_channels} and gives "
+            f"unet and vae in {path} do not fit: the unet takes {unet.in_channels} and gives "
             f"{unet.out_channels} channels, the vae has {latents}"
         )
     if unet.cross_attention_dim != text.hidden_size:
         raise ModelError(
-            f"unet and text_encoder in {folder} do not fit: the unet reads vectors of "
+            f"unet and text_encoder in {path} do not fit: the unet reads vectors of "
             f"{unet.cross_attention_dim}, the text encoder gives {text.hidden_size}"
         )
 
 
-def _load_tokenizer(folder: Path, vocabulary: int) -> Any:
-    # Without these files transformers makes a tokenizer of two tokens, in silence.
-    wanted = ("vocab.json", "merges.txt")
-    if not (folder / "tokenizer.json").is_file():
-        for name in wanted:
-            if not (folder / name).is_file():
-                raise ModelError(f"tokenizer is incomplete: no {name} in {folder}")
-    from transformers import CLIPTokenizer
-
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
-    # tokenizers raises bare Exception for a vocabulary that it cannot parse.
-    except Exception as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"tokenizer in {folder} cannot be read: {line}") from error
+def _check_vocabulary(tokens: int, vocabulary: int, path: Path) -> None:
     # A text encoder's table may be padded to a multiple of a power of two.
-    if not vocabulary - 256 < len(tokenizer) <= vocabulary:
+    if not vocabulary - 256 < tokens <= vocabulary:
         raise ModelError(
-            f"tokenizer and text_encoder do not fit: {len(tokenizer)} tokens in {folder}, "
-            f"{vocabulary} in the text encoder's config.json"
+            f"tokenizer and text_encoder do not fit: {tokens} tokens in {path}, "
+            f"{vocabulary} in the text encoder"
         )
-    return tokenizer
 
 
-def _fill(part: str, module: Any, path: Path, device: Any, dtype: Any) -> None:
-    """Read, check, cast and place the weights of one part."""
+def _fill(
+    part: str,
+    module: Any,
+    state: dict[str, Any],
+    path: Path,
+    build: str | None,
+    release: Callable[[], None],
+    device: Any,
+    dtype: Any,
+) -> None:
+    """Check, cast and place the weights of one part, a tensor at a time."""
     import torch
 
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    state = _rename(part, _read(part, path), expected)
-    compare_shapes(part, path, {key: tuple(one.shape) for key, one in state.items()}, expected)
-    for key, tensor in state.items():
-        tensor = tensor.to(device=device, dtype=dtype) if tensor.is_floating_point() else tensor
-        if not torch.isfinite(tensor).all():
+    state = _rename(part, state, expected)
+    compare_shapes(
+        part, path, {key: tuple(one.shape) for key, one in state.items()}, expected, build
+    )
+    read = 0
+    for key in list(state):
+        tensor = state.pop(key)
+        read += tensor.nbytes
+        tensor = _place(part, tensor, path, device, dtype)
+        if not _is_finite(tensor):
             raise ModelError(
                 f"weights of {part} hold NaN or infinity as {str(dtype).removeprefix('torch.')} "
                 f"({key} in {path}); the file is damaged, or needs float32"
             )
         state[key] = tensor
+        if read >= _RELEASE_BYTES:
+            release()
+            read = 0
+    release()
     module.load_state_dict(state, strict=True, assign=True)
     if part == "text_encoder":
         # The only buffer that is not in the file.
@@ -194,34 +213,30 @@ def _fill(part: str, module: Any, path: Path, device: Any, dtype: Any) -> None:
     module.eval().requires_grad_(False)
 
 
-def _read(part: str, path: Path) -> dict[str, Any]:
-    """Tensors by name. Pickles only through weights_only, and never with a torch where it leaks."""
+def _is_finite(tensor: Any) -> bool:
+    """Whether there is neither NaN nor infinity; a sum of finite weights is finite, and quick."""
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
-    if path.suffix == ".safetensors":
-        try:
-            return dict(load_file(path))
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"weights of {part} cannot be read: {path} ({error})") from None
-    import pickle
+    if torch.isfinite(tensor.sum(dtype=torch.float32)):
+        return True
+    flat = tensor.flatten()
+    return all(bool(torch.isfinite(some).all()) for some in flat.split(_CHECKED_AT_ONCE))
 
-    # CVE-2025-32434, CVE-2026-24747: weights_only could be got around before 2.10.
-    if tuple(int(number) for number in torch.__version__.split(".")[:2]) < (2, 10):
-        raise ModelError(f"weights of {part} are a pickle ({path}); that needs torch 2.10 or newer")
+
+def _place(part: str, tensor: Any, path: Path, device: Any, dtype: Any) -> Any:
+    """A copy that no longer needs the file."""
+    import torch
+
+    wanted = dtype if tensor.is_floating_point() else tensor.dtype
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+        return tensor.to(device=device, dtype=wanted, copy=True).contiguous()
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "llocat" not in str(error):
+            raise
         raise ModelError(
-            f"weights of {part} are a pickle that would run code: {path} is refused; "
-            "get the model as safetensors"
+            f"weights of {part} do not fit into the memory of {device}: {path}; close other "
+            "programs, or choose a smaller dtype or another device"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError):
-        raise ModelError(f"weights of {part} are damaged: {path}; download it again") from None
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise ModelError(f"weights of {part} are not a table of tensors: {path}")
-    return state
 
 
 def _rename(part: str, state: dict[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What sizes a model makes, read from its folder without loading it."""
+"""What sizes a model makes, read from its configuration without loading it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,36 @@ from pathlib import Path
 
 from ..errors import ModelError, UsageError
 from .checks import read_json
+from .places import ModelPlace, as_place
+from .single_files.checkpoint import SingleFile
 
 
-def native_size(folder: Path) -> tuple[tuple[int, int], int]:
+def native_size(place: Path | ModelPlace) -> tuple[tuple[int, int], int]:
     """The model's own (width, height) in pixels, and what both have to be multiples of.
 
     A U-Net's ``sample_size`` is a side of its latents, or [height, width] of them.
 
+    Args:
+        place: a diffusers folder, or a single checkpoint file.
+
     Raises:
         ModelError: no configuration, or none of a latent-diffusion model.
     """
-    unet = read_json(folder / "unet" / "config.json", "unet")
-    vae = read_json(folder / "vae" / "config.json", "vae")
+    place = as_place(place)
+    path = place.path
+    if path.is_file():
+        configs = SingleFile(place).configs
+        unet, vae = configs["unet"], configs["vae"]
+    else:
+        unet = read_json(path / "unet" / "config.json", "unet")
+        vae = read_json(path / "vae" / "config.json", "vae")
     try:
         step = 2 ** (len(vae["block_out_channels"]) - 1)
         latents = unet.get("sample_size") or 64
         height, width = latents if isinstance(latents, list) else (latents, latents)
         return (int(width) * step, int(height) * step), step
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder}: config.json of unet and vae do not give a size") from error
+        raise ModelError(f"{path}: config.json of unet and vae do not give a size") from error
 
 
 def fit_size(size: tuple[int, int] | None, own: tuple[int, int], step: int) -> tuple[int, int]:

@@ -1,4 +1,7 @@
-"""Where a model is: built-in, a folder, or on the Hugging Face hub. Imports no torch."""
+"""Where a model is: built-in, a folder, a single file, or on the Hugging Face hub.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ PARTS = {
     "text_encoder": "model",
 }
 """folder of each part with weights -> name of its weights file, without the ending"""
+SINGLE_FILES = (".safetensors", ".ckpt")
+"""endings that only the name of a file has; what a file is, its first bytes say"""
 ENDINGS = (".safetensors", ".fp16.safetensors", ".bin")
 """of weights files, most wanted first"""
 
@@ -27,13 +32,16 @@ class Source:
 
     Attributes:
         name: as the user wrote it.
-        folder: where it is on this machine; None where the hub has to be asked.
+        folder: where it is on this machine; None for a single file, and where the hub has to be
+            asked.
         hub_id: "owner/name" on the hub, or None.
+        file: a single checkpoint file, or None.
     """
 
     name: str
     folder: Path | None = None
     hub_id: str | None = None
+    file: Path | None = None
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -45,7 +53,8 @@ def resolve(model: str, *, offline: bool = False) -> Source:
     """Find out what a model's name means; opens no weights and asks no network.
 
     Args:
-        model: built-in name, folder of a diffusers model, or hub id "owner/name".
+        model: built-in name, folder of a diffusers model, single checkpoint file, or hub id
+            "owner/name".
         offline: look for hub ids in the local cache now, so that a missing one is found early.
 
     Raises:
@@ -56,12 +65,10 @@ def resolve(model: str, *, offline: bool = False) -> Source:
     path = Path(model).expanduser()
     if model and path.is_dir():
         return Source(model, folder=path)
-    if path.is_file() or path.suffix.lower() in (".safetensors", ".ckpt"):
-        state = "is a single file" if path.is_file() else "names a single file (and is not there)"
-        raise ModelError(
-            f"model {model!r} {state}; single files are not supported yet, "
-            "convert it to a diffusers folder and give that"
-        )
+    if path.is_file():
+        return Source(model, file=path)
+    if path.suffix.lower() in SINGLE_FILES:
+        raise ModelError(f"model {model!r}: there is no such file{_similar(path)}")
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", model):
         source = Source(model, hub_id=model)
         return (
@@ -71,12 +78,23 @@ def resolve(model: str, *, offline: bool = False) -> Source:
     close = difflib.get_close_matches(model, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"built in: {', '.join(names) or 'none'}"
     raise ModelError(
-        f"no model {model!r}: not a built-in name, a folder or a hub id (owner/name); {hint}"
+        f"no model {model!r}: not a built-in name, a folder, a file or a hub id (owner/name); "
+        f"{hint}"
     )
 
 
+def _similar(path: Path) -> str:
+    """What else lies there, for a message."""
+    try:
+        there = sorted(one.name for one in path.parent.iterdir() if one.suffix in SINGLE_FILES)
+    except OSError:
+        return f"; there is no folder {path.parent} either"
+    close = difflib.get_close_matches(path.name, there, n=1)
+    return f"; did you mean {str(path.parent / close[0])!r}?" if close else f" in {path.parent}"
+
+
 def fetch(source: Source, offline: bool = False) -> Path:
-    """The folder of a model; one on the hub is downloaded, or found in the local cache.
+    """The folder or file of a model; one on the hub is downloaded, or found in the local cache.
 
     Only what is loaded is downloaded: configurations, the tokenizer, and one weights file per
     part. HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE are honoured.
@@ -88,8 +106,8 @@ def fetch(source: Source, offline: bool = False) -> Path:
     Raises:
         ModelError: not in the cache and not to be had, with the command that fetches it.
     """
-    if source.folder is not None:
-        return source.folder
+    if found := source.folder or source.file:
+        return found
     patterns = ["model_index.json", "scheduler/*.json", "tokenizer/*.json", "tokenizer/*.txt"]
     patterns += ["spectrogram.json", *(f"{part}/config.json" for part in PARTS)]
     lacking = list(PARTS)

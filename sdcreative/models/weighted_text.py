@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..core.prompt_words import Wording
+from .addons.embedding_installing import words_of
 
 COMMA_REACH = 20 / 75
 """how far from the end of a chunk a comma may be so that the chunk ends there, as a share of it"""
@@ -36,7 +37,7 @@ class Chunk:
 
 
 def cut(tokenizer: Any, wording: Wording, room: int) -> list[Chunk]:
-    """The chunks of a prompt; one empty chunk for no text.
+    """The chunks of a prompt; one empty chunk for no text. Words of several tokens stay whole.
 
     Args:
         tokenizer: the text encoder's.
@@ -47,6 +48,7 @@ def cut(tokenizer: Any, wording: Wording, room: int) -> list[Chunk]:
     if comma == tokenizer.unk_token_id:
         comma = None
     reach = round(COMMA_REACH * room)
+    words = words_of(tokenizer)
     done: list[Chunk] = []
     held: list[tuple[int, float]] = []
     for number, section in enumerate(wording.sections):
@@ -57,10 +59,12 @@ def cut(tokenizer: Any, wording: Wording, room: int) -> list[Chunk]:
         for text, weight in section:
             ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)
             for token in ids.input_ids:
-                if len(held) == room:
-                    end = room
-                    if token != comma and last_comma is not None and room - last_comma <= reach:
-                        end = last_comma + 1
+                need = words.get(token, 1)
+                if len(held) + need > room:
+                    end = len(held)
+                    near = last_comma is not None and room - last_comma <= reach
+                    if last_comma is not None and near and token != comma:
+                        end = last_comma + 1 if end - last_comma - 1 + need <= room else end
                     done.append(_chunk(held[:end]))
                     held, last_comma = held[end:], None
                 if token == comma:

@@ -200,9 +200,10 @@ class MusicSink(Sink):
             words.append(f"phases within {convergence:.1f} dB")
         if loop:
             samples = self._sound.read()
-            words.append(f"seam {loop_seam(samples):.2f} of an average step")
+            seam = f"seam {loop_seam(samples):.2f} of an average step"
             if samples.shape[-1] >= 4 * self._params.win_length:
-                words.append(f"{loop_seam_db(samples, self._params):+.1f} dB in the spectrum")
+                seam += f", {loop_seam_db(samples, self._params):+.1f} dB in the spectrum"
+            words.append(seam)
         self._report("; ".join(words))
 
     def verify(self) -> int:

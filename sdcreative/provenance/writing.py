@@ -8,7 +8,7 @@ from .. import __version__
 from ..core.shots import Noise, Shot
 from ..core.timeline import Timeline
 from ..models.digests import model_digest
-from ..models.sources import fetch, resolve
+from ..models.places import locate
 from ..runs.home import models_file
 from ..settings import RenderSettings
 from .parameters import Parameters, format_parameters
@@ -61,8 +61,7 @@ def job_tags(
         OutputError: settings of a plugin that have no form in JSON.
         ModelError: the model cannot be found or read.
     """
-    folder = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
-    return tags(tool_name, settings, timeline, size, model_digest(folder, models_file()))
+    return tags(tool_name, settings, timeline, size, model_digest(locate(settings), models_file()))
 
 
 def _parameters(

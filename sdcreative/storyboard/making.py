@@ -14,8 +14,8 @@ from ..core.timeline import Timeline
 from ..errors import DataError, UsageError
 from ..models.digests import model_digest
 from ..models.placement import device_name, dtype_name
+from ..models.places import locate
 from ..models.sizes import fit_size, native_size
-from ..models.sources import fetch, resolve
 from ..planning import plan
 from ..progress import Bar
 from ..runs.home import frames_folder, models_file, runs_folder
@@ -64,9 +64,9 @@ def make_storyboard(
     timeline = tool.plan(settings)
     if timeline.length == 0:
         raise UsageError(f"{tool.name}: these settings give no frames")
-    folder = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
-    size = fit_size(timeline.size, *native_size(folder))
-    digest = model_digest(folder, models_file())
+    place = locate(settings)
+    size = fit_size(timeline.size, *native_size(place))
+    digest = model_digest(place, models_file())
     placed = timeline
     if (retiming := timeline.retiming) is not None:
         resolved = settings.model_dump(mode="json", exclude=PLACES)
@@ -82,7 +82,7 @@ def make_storyboard(
     check_writable(store.folder)
 
     def studio() -> Studio:
-        return Studio.load(str(folder), device=settings.device, dtype=settings.dtype, offline=True)
+        return Studio.load(place, device=settings.device, dtype=settings.dtype)
 
     pictures, there = take_stills(
         studio, placed, board, store, keys, batch_size=settings.batch_size

@@ -47,16 +47,29 @@ def test_unknown_names_come_with_a_suggestion(emoji: Path) -> None:
     with pytest.raises(ModelError, match="built in: emoji"):
         resolve("xyzzy")
     for wrong in ("./no/such", "/no/such/folder", "a/b/c", "", "owner/", "../x"):
-        with pytest.raises(ModelError, match="not a built-in name, a folder or a hub id"):
+        with pytest.raises(ModelError, match="not a built-in name, a folder, a file or a hub id"):
             resolve(wrong)
 
 
-def test_single_files(tmp_path: Path) -> None:
-    file = tmp_path / "model.safetensors"
-    file.write_bytes(b"x")
-    with pytest.raises(ModelError, match="is a single file; single files are not supported yet"):
-        resolve(str(file))
-    with pytest.raises(ModelError, match=r"names a single file \(and is not there\)"):
+def test_single_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a file is, its content says; a file of any name may be a model.
+    for name in ("model.safetensors", "model.ckpt", "model"):
+        file = tmp_path / name
+        file.write_bytes(b"x")
+        source = resolve(str(file))
+        assert source == Source(str(file), file=file)
+        assert fetch(source) == file
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve("~/model.ckpt").file == tmp_path / "model.ckpt"
+
+
+def test_single_files_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "bears.safetensors").write_bytes(b"x")
+    with pytest.raises(ModelError, match=r"no such file; did you mean '.*bears.safetensors'\?"):
+        resolve(str(tmp_path / "bear.safetensors"))
+    with pytest.raises(ModelError, match=f"there is no such file in {tmp_path}"):
+        resolve(str(tmp_path / "xyzzy.ckpt"))
+    with pytest.raises(ModelError, match="there is no folder models either"):
         resolve("models/other.ckpt")
 
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import TYPE_CHECKING
 
-from sdcreative import ModelFacts, UsageError
+from sdcreative import UsageError
 
-from .grid import fit_grid, fit_loop, pictures_needed, section_times
-from .settings import MusicSettings
+from .grid import (
+    LONGEST_LOOP,
+    SHORTEST_LOOP,
+    fit_grid,
+    fit_loop,
+    pictures_needed,
+    section_times,
+)
+from .settings import LONGEST, MusicSettings
+
+if TYPE_CHECKING:
+    from sdcreative import ModelFacts
 
 ROUND = 32
 """A circle in one picture is a multiple of it, so that every depth of a U-Net closes."""
@@ -51,9 +62,12 @@ class Layout:
         return None if self.tempo is None else self.tempo * self.stretch
 
     def middle(self, number: int) -> float:
-        """Seconds, as heard, of the middle of what a picture adds to those before it."""
+        """Seconds, as heard, of the middle of what a picture adds to the others."""
         start = number * self.hop + (self.overlap if number else 0)
-        return (start + number * self.hop + self.width) / 2 * self.step * self.stretch
+        end = number * self.hop + self.width
+        if self.loop and number == self.pictures - 1:
+            end -= self.overlap  # there, it is the first one
+        return (start + end) / 2 * self.step * self.stretch
 
 
 def lay_out(settings: MusicSettings, facts: ModelFacts, width: int, columns: int | None) -> Layout:
@@ -68,39 +82,52 @@ def lay_out(settings: MusicSettings, facts: ModelFacts, width: int, columns: int
     Raises:
         UsageError: a length or tempo that no pictures fit.
     """
-    step_ms = facts.spectrogram.step_ms
-    tempo = settings.tempo
-    if columns is not None:
-        overlap = _multiple(width / (SHARED if settings.morph_to else 4), facts.multiple)
-        count = pictures_needed(columns, width, overlap)
-        return Layout(width, overlap, count, columns, 1.0, tempo, step_ms / 1000, False)
-    seconds = song_seconds(settings) or (width - 1) * step_ms / 1000
+    params, tempo = facts.spectrogram, settings.tempo
+    seconds = song_seconds(settings)
     if settings.loop:
         return _circle(settings, facts, width, seconds)
-    heard = 1 + round(seconds * 1000 / step_ms)
     walking = settings.join == "walk"
-    if tempo is not None:
+    stretch = 1.0
+    if columns is not None:
+        overlap = _multiple(width / (SHARED if settings.morph_to else 4), facts.multiple)
+    elif tempo is not None:
         grid = fit_grid(
             tempo=tempo,
-            step_ms=step_ms,
+            step_ms=params.step_ms,
             multiple=facts.multiple,
             width=width,
-            beats_per_bar=settings.beats_per_bar,
+            beats_per_bar=settings.bar,
             overlap_share=0.25 if walking else 0.5,
         )
         overlap, stretch = grid.overlap, grid.stretch
     else:
         overlap = _multiple(width / (SHARED if walking else 2), facts.multiple)
-        stretch = 1.0
+    if columns is not None:
+        heard = columns
+    elif seconds is not None:
+        heard = 1 + round(seconds * 1000 / params.step_ms)
+    else:
+        heard = int(width * stretch)
+    least = params.window_ms // params.step_ms // 2 + 3  # half a window is heard at each end
+    if heard < least:
+        raise UsageError(
+            f"{params.seconds(heard):g} s of music is too short; give at least "
+            f"{params.seconds(least):g} s"
+        )
     count = pictures_needed(ceil(heard / stretch), width, overlap)
-    return Layout(width, overlap, count, heard, stretch, tempo, step_ms / 1000, False)
+    return Layout(width, overlap, count, heard, stretch, tempo, params.step_ms / 1000, False)
 
 
-def song_seconds(settings: MusicSettings) -> float:
-    """Seconds that the settings say; 0 if they do not."""
-    if settings.sections is None:
-        return settings.span
-    return times_of(settings)[-1][1]
+def song_seconds(settings: MusicSettings) -> float | None:
+    """Seconds that the settings say; None if they do not.
+
+    Raises:
+        UsageError: more than can be.
+    """
+    seconds = settings.span if settings.sections is None else times_of(settings)[-1][1]
+    if seconds is not None and seconds > LONGEST:
+        raise UsageError(f"{seconds:g} s of music; up to {LONGEST} are made at a time")
+    return seconds
 
 
 def times_of(settings: MusicSettings) -> list[tuple[float, float]]:
@@ -109,15 +136,24 @@ def times_of(settings: MusicSettings) -> list[tuple[float, float]]:
         (one.name or f"{number}", one.bars, one.beats, one.seconds)
         for number, one in enumerate(settings.sections or [], 1)
     ]
-    return section_times(named, settings.tempo, settings.beats_per_bar)
+    return section_times(named, settings.tempo, settings.bar)
 
 
-def _circle(settings: MusicSettings, facts: ModelFacts, width: int, seconds: float) -> Layout:
-    tempo = settings.tempo or 60.0
-    step_ms = facts.spectrogram.step_ms
+def _circle(
+    settings: MusicSettings, facts: ModelFacts, width: int, seconds: float | None
+) -> Layout:
+    step_ms, tempo = facts.spectrogram.step_ms, settings.tempo
+    if seconds is None:
+        seconds = width * step_ms / 1000
+        if tempo is not None:
+            bar = settings.bar * 60 / tempo
+            seconds = max(1, round(seconds / bar)) * bar
+    if not SHORTEST_LOOP <= round(seconds * 1000 / step_ms) <= LONGEST_LOOP:
+        shortest, longest = (n * step_ms / 1000 for n in (SHORTEST_LOOP, LONGEST_LOOP))
+        raise UsageError(f"a loop of {seconds:g} s; give {shortest:g} to {longest:g} s")
     ring = fit_loop(
-        tempo=tempo,
-        beats=seconds * tempo / 60,
+        tempo=tempo or 60,
+        beats=seconds * (tempo or 60) / 60,
         step_ms=step_ms,
         multiple=facts.multiple,
         width=width,
@@ -129,7 +165,7 @@ def _circle(settings: MusicSettings, facts: ModelFacts, width: int, seconds: flo
         ring.pictures,
         ring.columns_heard,
         ring.stretch,
-        None if settings.tempo is None else ring.tempo,
+        None if tempo is None else ring.tempo,
         step_ms / 1000,
         True,
     )
@@ -156,8 +192,9 @@ def picture_size(settings: MusicSettings, facts: ModelFacts) -> tuple[int, int]:
             f"model {settings.model!r} makes pictures {height} pixels high, and no spectrograms; "
             f"use riff, or a model that makes them {bands} high, such as Riffusion's"
         )
-    if width % facts.multiple:
+    if width % facts.multiple or width < 2 * facts.multiple:
         raise UsageError(
-            f"size {width}x{height}: give a width that is a multiple of {facts.multiple}"
+            f"size {width}x{height}: give a width that is a multiple of {facts.multiple}, at least "
+            f"{2 * facts.multiple}"
         )
     return width, height

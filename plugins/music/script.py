@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
-from math import cos, pi, sin
+from math import cos, inf, pi, sin
 
-from sdcreative import Blend, Mixture, Noise
+from sdcreative import Blend, Mixture, Noise, UsageError
 
 from .layout import Layout, times_of
 from .settings import MusicSettings, Section
@@ -22,54 +22,78 @@ class Moment:
     """What a picture is made from.
 
     Attributes:
-        prompt, negative: what it sounds like, and what guidance moves away from.
-        section: number of the section, from 0.
-        t: how far it has passed into the next one, in [0, 1].
+        section: its number, from 0.
+        prompt: what it sounds like.
+        negative: what guidance moves away from.
+        seeds: (seed, weight) pairs of its noise, whose squared weights add up to 1.
     """
 
+    section: int
     prompt: Blend
     negative: Blend
-    section: int
-    t: float
+    seeds: tuple[tuple[int, float], ...]
+
+    def noise(self, apart: float = 0.0) -> Noise | Mixture:
+        """The noise of one side; of the other one, where it is ``apart`` from it, in [0, 1]."""
+        terms = self.seeds
+        if apart:
+            angle = apart * pi / 2
+            other = (terms[0][0] + _OTHER_SIDE) % _SEEDS
+            mine = [(seed, weight * cos(angle)) for seed, weight in terms]
+            terms = (*mine, (other, sin(angle)))
+        return Noise(terms[0][0]) if len(terms) == 1 else Mixture(terms)
 
 
 class Script:
-    """Sections, or one prompt, along the time of the music."""
+    """Sections, or one prompt, along the time of the music.
+
+    Raises:
+        UsageError: a section that is over before a picture belongs to it.
+    """
 
     def __init__(self, settings: MusicSettings, layout: Layout) -> None:
         self._settings, self._layout = settings, layout
-        self._sections = settings.sections or [Section(prompt=settings.prompt or "", seconds=1)]
-        self._times = times_of(settings) if settings.sections else [(0.0, float("inf"))]
-        walking = settings.join == "walk"
-        self._glide = settings.glide if settings.glide is not None else float(walking)
+        # One prompt, which may be empty, is a section without an end.
+        whole = Section.model_construct(prompt=settings.prompt or "")
+        self._sections = settings.sections or [whole]
+        self._times = times_of(settings) if settings.sections else [(0.0, inf)]
+        self._starts = [start for start, _ in self._times]
+        self._walking = settings.join == "walk"
+        self._glide = float(self._walking) if settings.glide is None else settings.glide
+        heard = {self._section(number) for number in range(layout.pictures)}
+        for index, one in enumerate(self._sections):
+            if index not in heard:
+                start, end = self._times[index]
+                hop = layout.hop * layout.step * layout.stretch
+                raise UsageError(
+                    f"section {one.name or index + 1} of {end - start:g} s is too short to be "
+                    f"heard: music is made {hop:.3g} s at a time; make it longer"
+                )
 
     def at(self, number: int) -> Moment:
         """Of a picture, by the middle of what it adds."""
-        seconds = self._layout.middle(number)
-        index = max(0, bisect_right([start for start, _ in self._times], seconds) - 1)
+        index = self._section(number)
+        after = self._after(index)
         start, end = self._times[index]
         t = 0.0
-        after = self._after(index)
-        if self._glide and after is not None:
-            begins = end - self._glide * (end - start)
-            t = min(1.0, max(0.0, (seconds - begins) / (end - begins)))
+        if self._glide and after != index:
+            gliding = self._glide * (end - start)
+            t = min(1.0, max(0.0, 1 - (end - self._layout.middle(number)) / gliding))
+        ends = [self._sections[index], self._sections[after]]
         return Moment(
-            self._blend([self._said(one.prompt) for one in self._sections], index, after, t),
-            self._blend([self._negative(one) for one in self._sections], index, after, t),
             index,
-            t,
+            _blend([self._said(one.prompt) for one in ends], t),
+            _blend([self._negative(one) for one in ends], t),
+            self._walk(index, after, t) if self._walking else self._next_seed(index, number),
         )
 
-    def _after(self, index: int) -> int | None:
-        if index + 1 < len(self._sections):
-            return index + 1
-        return 0 if self._layout.loop and len(self._sections) > 1 else None
+    def _section(self, number: int) -> int:
+        return max(0, bisect_right(self._starts, self._layout.middle(number)) - 1)
 
-    @staticmethod
-    def _blend(words: list[str], index: int, after: int | None, t: float) -> Blend:
-        if t == 0 or after is None or words[after] == words[index]:
-            return Blend(words[index])
-        return Blend(words[index], words[after], t, method="lerp")
+    def _after(self, index: int) -> int:
+        """The section after one; the same where it is the last."""
+        last = len(self._sections) - 1
+        return index + 1 if index < last else 0 if self._layout.loop else last
 
     def _negative(self, section: Section) -> str:
         own = section.negative_prompt
@@ -80,37 +104,27 @@ class Script:
         tempo = self._layout.beats_per_minute_made
         if tempo is None or re.search(r"\bbpm\b", prompt, re.IGNORECASE):
             return prompt
-        return f"{prompt}, {round(tempo)} bpm"
+        return ", ".join(filter(None, (prompt, f"{round(tempo)} bpm")))
 
-    def noise(self, number: int, voice: int) -> Noise | Mixture:
-        """Of a picture, for left (0) or right (1)."""
-        terms = self._terms(number)
-        if voice and self._settings.stereo and self._settings.audio is None:
-            angle = self._settings.stereo * pi / 2
-            other = (terms[0][0] + _OTHER_SIDE) % _SEEDS
-            terms = [(seed, weight * cos(angle)) for seed, weight in terms]
-            terms.append((other, sin(angle)))
-        if len(terms) == 1:
-            return Noise(terms[0][0])
-        return Mixture(tuple(terms))
+    def _next_seed(self, index: int, number: int) -> tuple[tuple[int, float], ...]:
+        # A sound that becomes another one keeps its noise.
+        steps = 0 if self._settings.morph_to is not None else number
+        own = self._sections[index].seed
+        first = self._settings.seed if own is None else own
+        return (((first + steps) % _SEEDS, 1.0),)
 
-    def _terms(self, number: int) -> list[tuple[int, float]]:
-        """Seeds and their weights, whose squares add up to 1."""
-        settings = self._settings
-        if settings.morph_to is not None:
-            return [(settings.seed, 1.0)]
-        moment = self.at(number)
-        own = self._sections[moment.section].seed
-        if settings.join == "continue":
-            first = settings.seed if own is None else own
-            return [((first + number) % _SEEDS, 1.0)]
-        after = self._after(moment.section)
-        ends = [self._seed(moment.section), self._seed(moment.section if after is None else after)]
-        if moment.t == 0 or ends[0] == ends[1]:
-            return [(ends[0], 1.0)]
-        angle = moment.t * pi / 2
-        return [(ends[0], cos(angle)), (ends[1], sin(angle))]
+    def _walk(self, index: int, after: int, t: float) -> tuple[tuple[int, float], ...]:
+        ends = [self._seed(index), self._seed(after)]
+        if t == 0 or ends[0] == ends[1]:
+            return ((ends[0], 1.0),)
+        return ((ends[0], cos(t * pi / 2)), (ends[1], sin(t * pi / 2)))
 
     def _seed(self, section: int) -> int:
         own = self._sections[section].seed
         return (self._settings.seed + section) % _SEEDS if own is None else own
+
+
+def _blend(words: list[str], t: float) -> Blend:
+    if t == 0 or words[0] == words[1]:
+        return Blend(words[0])
+    return Blend(words[0], words[1], t, method="lerp")

@@ -9,8 +9,10 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from sdcreative import RenderSettings, SettingError, Strict, UsageError
 
 Tempo = Annotated[float, Field(ge=20, le=400)]
-Seconds = Annotated[float, Field(ge=0, le=360_000)]
-Length = Annotated[float, Field(gt=0, le=360_000)]
+LONGEST = 360_000
+"""seconds of music, bars or beats"""
+Seconds = Annotated[float, Field(ge=0, le=LONGEST)]
+Length = Annotated[float, Field(gt=0, le=LONGEST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 BOTH_SIDES = 0.2
@@ -36,7 +38,7 @@ def _known_beat(name: str) -> str:
 
 
 def _sides(value: Any) -> Any:
-    return {True: BOTH_SIDES, False: 0.0}.get(value, value) if isinstance(value, bool) else value
+    return BOTH_SIDES * value if isinstance(value, bool) else value
 
 
 class Section(Strict):
@@ -133,9 +135,9 @@ class MusicSettings(RenderSettings):
     beats: Length | None = None
     """length in beats, by ``tempo``"""
     tempo: Tempo | None = None
-    """beats per minute; said in the prompt, and exact where a beat, a loop or sections use it"""
-    beats_per_bar: Annotated[int, Field(ge=1, le=64)] = 4
-    """how many beats make a bar"""
+    """beats per minute; said in the prompt, and exact in the lengths of bars, beats and loops"""
+    beats_per_bar: Annotated[int, Field(ge=1, le=64)] | None = None
+    """how many beats make a bar; those of ``beat``, such as 3 in a waltz, else 4"""
     loop: bool = False
     """end where it begins, so that it can be played in a circle"""
     join: Literal["continue", "walk"] = "continue"
@@ -148,7 +150,7 @@ class MusicSettings(RenderSettings):
     key: Annotated[str, AfterValidator(_checked_key)] | None = None
     """of the beat's bass and chords, such as A minor"""
     image: str | None = None
-    """start from a spectrogram, one picture wide"""
+    """start from a picture of a spectrogram, which begins again at its end"""
     mask: str | None = None
     """on image or beat: white is painted anew, black is kept"""
     audio: Sound | None = None
@@ -180,12 +182,21 @@ class MusicSettings(RenderSettings):
         return tuple(self.also)
 
     @property
-    def span(self) -> float:
-        """Seconds that ``seconds``, ``bars`` or ``beats`` say; 0 if none does."""
-        if self.seconds is not None:
+    def bar(self) -> int:
+        """Beats in a bar."""
+        if self.beats_per_bar is not None:
+            return self.beats_per_bar
+        from .beat_patterns import BEATS
+
+        return 4 if self.beat is None else BEATS[self.beat].bar
+
+    @property
+    def span(self) -> float | None:
+        """Seconds that ``seconds``, ``bars`` or ``beats`` say; None if none does."""
+        beats = self.beats if self.bars is None else self.bars * self.bar
+        if beats is None or self.tempo is None:
             return self.seconds
-        beats = self.beats or (self.bars or 0) * self.beats_per_bar
-        return beats * 60 / (self.tempo or 60)
+        return beats * 60 / self.tempo
 
     @model_validator(mode="after")
     def _fits_together(self) -> MusicSettings:
@@ -215,8 +226,8 @@ class MusicSettings(RenderSettings):
         if lengths and self.sections is not None:
             raise SettingError("the sections have lengths of their own; leave it out", lengths[0])
         if self.tempo is None:
-            for key in ("bars", "beats"):
-                if key in lengths:
+            for key in ("bars", "beats", "beats_per_bar", "beat"):
+                if getattr(self, key) is not None:
                     raise SettingError("needs 'tempo'", key)
             for index, section in enumerate(self.sections or []):
                 if section.seconds is None:
@@ -227,12 +238,7 @@ class MusicSettings(RenderSettings):
         given = [key for key in ("audio", "image", "beat") if getattr(self, key) is not None]
         if len(given) > 1:
             raise SettingError(f"give '{given[0]}' or '{given[1]}', not both", given[1])
-        for key, needed in (
-            ("morph_to", "audio"),
-            ("repaint", "audio"),
-            ("key", "beat"),
-            ("beat", "tempo"),
-        ):
+        for key, needed in (("morph_to", "audio"), ("repaint", "audio"), ("key", "beat")):
             if getattr(self, key) is not None and getattr(self, needed) is None:
                 raise SettingError(f"needs '{needed}'", key)
         if self.mask is not None and self.image is None and self.beat is None:
@@ -242,7 +248,7 @@ class MusicSettings(RenderSettings):
         if self.morph_to is not None and self.repaint is not None:
             raise SettingError("repaint one sound, or morph between two", "repaint")
         if self.audio is not None:
-            for key in ("loop", "bars", "beats", "sections"):
+            for key in ("loop", "bars", "beats", "beats_per_bar", "sections"):
                 if getattr(self, key):
                     raise SettingError("the music is as long as 'audio'; leave it out", key)
             if self.seconds is not None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sdcreative import Crossfade, Original
 
 from .beat import render_beat
+from .beat_patterns import BEATS
+from .drawn import cut, fitted, louder, read_drawn, read_mask
 from .layout import Layout
-from .regions import kept_spans, region_mask
+from .regions import check_regions, kept_spans, region_mask
 from .settings import MusicSettings, Take
 
 if TYPE_CHECKING:
@@ -32,12 +34,14 @@ class Starts(Protocol):
     Attributes:
         columns: of the music, where the start says it.
         voices: 1, or 2 for left and right.
+        apart: how far the noises of the two are apart, from 0 to 1; 0 where they differ already.
         max_value: the magnitude that black stands for; None for that of the model.
         original: a sound that is heard itself where it is not changed.
     """
 
     columns: int | None
     voices: int
+    apart: float
     max_value: float | None
     original: Original | None
 
@@ -45,13 +49,12 @@ class Starts(Protocol):
         """What a picture of a voice starts from."""
 
 
-def open_starts(
-    settings: MusicSettings, params: SpectrogramParams, size: tuple[int, int]
-) -> Starts:
+def open_starts(settings: MusicSettings, params: SpectrogramParams) -> Starts:
     """Look at what the settings start from.
 
     Raises:
-        DataError: a file that cannot be read.
+        DataError: a file that cannot be read, or a mask without white.
+        UsageError: parts to make anew of which the sound has nothing.
     """
     if settings.audio is not None and settings.morph_to is not None:
         return _Morph(settings, params, settings.audio, settings.morph_to)
@@ -60,7 +63,7 @@ def open_starts(
     if settings.beat is not None:
         return _Beat(settings, params, settings.beat)
     if settings.image is not None:
-        return _Picture(settings, size, settings.image)
+        return _Picture(settings, params, settings.image)
     return _Nothing(settings)
 
 
@@ -71,28 +74,33 @@ class _Nothing:
 
     def __init__(self, settings: MusicSettings) -> None:
         self.voices = 2 if settings.stereo else 1
+        self.apart = settings.stereo
 
     def of(self, layout: Layout, number: int, voice: int) -> Start:
         return None, None, 1.0
 
 
-def _read(path: str, size: tuple[int, int], mode: Literal["RGB", "L"]) -> Image:
-    from sdcreative import read_picture
-
-    return read_picture(Path(path).expanduser(), size, mode)
-
-
 class _Picture(_Nothing):
-    """The same picture every time, as Riffusion does."""
+    """A spectrogram that is heard again and again."""
 
-    def __init__(self, settings: MusicSettings, size: tuple[int, int], image: str) -> None:
+    def __init__(self, settings: MusicSettings, params: SpectrogramParams, image: str) -> None:
         super().__init__(settings)
-        self._image = _read(image, size, "RGB")
-        self._mask = None if settings.mask is None else _read(settings.mask, size, "L")
+        sides, self._step = read_drawn(image, params)
+        if len(sides) > 1 and settings.stereo:
+            self.apart = 0.0
+        self._sides = sides if settings.stereo else [louder(sides)]
+        self._mask = None if settings.mask is None else read_mask(settings.mask)
         self._strength = PICTURE_STRENGTH if settings.strength is None else settings.strength
 
     def of(self, layout: Layout, number: int, voice: int) -> Start:
-        return self._image, self._mask, self._strength
+        side = self._sides[min(voice, len(self._sides) - 1)]
+        columns = max(1, round(side.width * self._step / layout.step / layout.stretch))
+        first = number * layout.hop
+        image = cut(side, columns, first, layout.width).convert("RGB")
+        if self._mask is None:
+            return image, None, self._strength
+        mask = fitted(self._mask, (columns, side.height))
+        return image, cut(mask, columns, first, layout.width), self._strength
 
 
 class _Beat(_Nothing):
@@ -101,18 +109,19 @@ class _Beat(_Nothing):
     def __init__(self, settings: MusicSettings, params: SpectrogramParams, beat: str) -> None:
         super().__init__(settings)
         self._settings, self._params, self._beat = settings, params, beat
+        self._mask = None if settings.mask is None else read_mask(settings.mask)
         self._strength = PICTURE_STRENGTH if settings.strength is None else settings.strength
-        self._known: dict[int, Image] = {}
+        self._drawn: tuple[int, Image] | None = None
         self._sound: Any = None
         self._loudest = 0.0
 
     def of(self, layout: Layout, number: int, voice: int) -> Start:
-        first = number * layout.hop
-        if first not in self._known:
-            self._known[first] = self._draw(layout, first)
-        image = self._known[first]
-        mask = self._settings.mask
-        return image, None if mask is None else _read(mask, image.size, "L"), self._strength
+        drawn = self._drawn
+        if drawn is None or drawn[0] != number:  # both voices start from the same
+            drawn = self._drawn = number, self._draw(layout, number * layout.hop)
+        image = drawn[1]
+        mask = None if self._mask is None else fitted(self._mask, image.size)
+        return image, mask, self._strength
 
     def _draw(self, layout: Layout, first: int) -> Image:
         import numpy as np
@@ -136,7 +145,7 @@ class _Beat(_Nothing):
     def _play(self, layout: Layout) -> Any:
         settings = self._settings
         tempo = layout.beats_per_minute_made or 0.0
-        beats: float = PERIOD_BARS * settings.beats_per_bar
+        beats: float = PERIOD_BARS * BEATS[self._beat].bar
         if layout.loop:
             beats = layout.columns * layout.step * (layout.tempo or 0.0) / 60
         return render_beat(
@@ -161,31 +170,32 @@ class _Sound:
     """The pictures of a sound, all of it or parts of it made anew."""
 
     def __init__(self, settings: MusicSettings, params: SpectrogramParams, take: Take) -> None:
-        self._settings, self._params = settings, params
+        self._repaint, self._params = settings.repaint, params
         self._pictures = _open(take, params, settings.stereo)
         self.columns: int | None = self._pictures.columns
-        self.voices = self._pictures.voices
+        self.voices = 2 if settings.stereo else 1
+        self.apart = settings.stereo if self._pictures.voices < self.voices else 0.0
         self.original: Original | None = None
-        self._strength = settings.strength
-        if self._strength is None:
-            self._strength = SOUND_STRENGTH if settings.repaint is None else 1.0
+        self._strength = SOUND_STRENGTH if settings.repaint is None else 1.0
+        if settings.strength is not None:
+            self._strength = settings.strength
         if settings.repaint is not None:
+            check_regions(settings.repaint, self._pictures.columns, params)
             spans = kept_spans(settings.repaint, self._pictures.seconds, params)
             self.original = Original(take.file, take.start, spans)
 
     @property
     def max_value(self) -> float | None:
-        return self._pictures.max_value
+        """None for silence."""
+        return self._pictures.max_value or None
 
     def of(self, layout: Layout, number: int, voice: int) -> Start:
         first = number * layout.hop
-        image = self._pictures.picture(first, layout.width, voice)
-        if self._settings.repaint is None:
-            return image, None, self._strength or 0.0
-        mask = region_mask(self._settings.repaint, first, layout.width, self._params)
-        if mask is None:
-            return image, None, 0.0
-        return image, mask, self._strength or 0.0
+        image = self._pictures.picture(first, layout.width, min(voice, self._pictures.voices - 1))
+        if self._repaint is None:
+            return image, None, self._strength
+        mask = region_mask(self._repaint, first, layout.width, self._params)
+        return image, mask, 0.0 if mask is None else self._strength
 
 
 class _Morph:
@@ -196,22 +206,22 @@ class _Morph:
     def __init__(
         self, settings: MusicSettings, params: SpectrogramParams, take: Take, to: Take
     ) -> None:
-        self._first = _open(take, params, settings.stereo)
-        self._last = _open(to, params, settings.stereo)
-        self.columns: int | None = min(self._first.columns, self._last.columns)
-        self.voices = max(self._first.voices, self._last.voices)
+        self._ends = [_open(one, params, settings.stereo) for one in (take, to)]
+        self.columns: int | None = min(end.columns for end in self._ends)
+        self.voices = 2 if settings.stereo else 1
+        sides = max(end.voices for end in self._ends)
+        self.apart = settings.stereo if sides < self.voices else 0.0
         self._strength = MORPH_STRENGTH if settings.strength is None else settings.strength
 
     @property
     def max_value(self) -> float | None:
         """Each is as loud as it can be in its own pictures; what is between goes with them."""
-        return (self._first.max_value * self._last.max_value) ** 0.5
+        first, last = (end.max_value for end in self._ends)
+        # Beside silence, the other one.
+        return (first * last) ** 0.5 or max(first, last) or None
 
     def of(self, layout: Layout, number: int, voice: int) -> Start:
         first = number * layout.hop
-        ends = [
-            one.picture(first, layout.width, min(voice, one.voices - 1))
-            for one in (self._first, self._last)
-        ]
+        ends = [end.picture(first, layout.width, min(voice, end.voices - 1)) for end in self._ends]
         t = number / (layout.pictures - 1) if layout.pictures > 1 else 0.5
         return Crossfade(ends[0], ends[1], t), None, self._strength

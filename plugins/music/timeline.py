@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from sdcreative import Continuation, Crossfade, Score, Shot, Timeline, model_facts
+from sdcreative import Continuation, Crossfade, Score, Shot, Timeline
 
 from .layout import Layout, lay_out, picture_size
 from .script import Script
 from .settings import MusicSettings
 from .starts import Starts, open_starts
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def timeline(settings: MusicSettings) -> Timeline:
@@ -21,59 +25,63 @@ def timeline(settings: MusicSettings) -> Timeline:
         UsageError: settings that make no sense with it.
         DataError: a sound or a picture that cannot be read.
     """
-    facts = model_facts(settings.model, offline=settings.offline)
+    from sdcreative import model_facts
+
+    facts = model_facts(
+        settings.model, offline=settings.offline, prediction_type=settings.prediction_type
+    )
     width, height = picture_size(settings, facts)
     params = replace(facts.spectrogram, stereo=False)
-    starts = open_starts(settings, params, (width, height))
+    starts = open_starts(settings, params)
     layout = lay_out(settings, facts, width, starts.columns)
-    voices = starts.voices
     script = Script(settings, layout)
     score = Score(
         params,
         facts.max_value if starts.max_value is None else starts.max_value,
         layout.columns,
-        layout.overlap,
-        layout.stretch,
-        layout.loop,
-        settings.quality,
-        settings.loudness,
-        settings.true_peak,
-        settings.fade_in,
-        settings.fade_out,
-        layout.tempo,
-        starts.original,
+        overlap=layout.overlap,
+        stretch=layout.stretch,
+        loop=layout.loop,
+        quality=settings.quality,
+        loudness=settings.loudness,
+        true_peak=settings.true_peak,
+        fade_in=settings.fade_in,
+        fade_out=settings.fade_out,
+        tempo=layout.tempo,
+        original=starts.original,
     )
     return Timeline(
-        lambda: _shots(settings, layout, script, starts, voices),
-        layout.pictures * voices,
+        lambda: _shots(settings, layout, script, starts),
+        layout.pictures * starts.voices,
         steps=settings.steps,
         sampler=settings.sampler,
         size=(layout.width, height),
+        fps=layout.pictures * starts.voices / params.seconds(layout.columns, layout.loop),
         seamless="x" if layout.loop and layout.pictures == 1 else "",
-        voices=voices,
+        voices=starts.voices,
         score=score,
     )
 
 
 def _shots(
-    settings: MusicSettings, layout: Layout, script: Script, starts: Starts, voices: int
+    settings: MusicSettings, layout: Layout, script: Script, starts: Starts
 ) -> Iterator[Shot]:
-    goes_on = settings.join == "continue" and settings.morph_to is None
+    goes_on = settings.join == "continue"
     for number in range(layout.pictures):
         moment = script.at(number)
-        for voice in range(voices):
-            image, mask, strength = starts.of(layout, number, voice)
-            shot = Shot(
+        closing = layout.overlap if layout.loop and number == layout.pictures - 1 else 0
+        for voice in range(starts.voices):
+            start, mask, strength = starts.of(layout, number, voice)
+            image: Image | Crossfade | Continuation | None = start
+            # A point between two sounds cannot be laid beside what is there already.
+            if number and goes_on and not isinstance(start, Crossfade):
+                image = Continuation(layout.overlap, closing, start)
+            yield Shot(
                 moment.prompt,
-                script.noise(number, voice),
+                moment.noise(starts.apart if voice else 0.0),
                 moment.negative,
                 settings.guidance_scale,
                 image=image,
                 mask=mask,
                 strength=strength,
             )
-            if number and goes_on:
-                closing = layout.overlap if layout.loop and number == layout.pictures - 1 else 0
-                base = None if isinstance(image, Crossfade) else image
-                shot = replace(shot, image=Continuation(layout.overlap, closing, base))
-            yield shot

@@ -137,6 +137,18 @@ def test_a_circle_closes_over_the_overlap_of_the_last_picture(tmp_path: Path) ->
     assert step < 3
 
 
+def test_the_end_of_a_circle_passes_over_into_its_beginning(tmp_path: Path) -> None:
+    grey = [Image.new("RGB", (64, 64), (level,) * 3) for level in (60, 60, 200, 200)]
+    score = Score(PARAMS, 1e6, 2 * 48, 16, loop=True)
+    lines = write([tmp_path / "a.png", tmp_path / "a.wav"], grey, score, voices=2)
+    assert "seam" in lines[0]
+    mel, _, _ = read_spectrogram(tmp_path / "a.png")
+    levels = 255 - 195 * (mel / mel.max()) ** 0.25
+    passing = 200 - 140 * (np.arange(16) + 0.5) / 16
+    ring = np.concatenate([passing, np.full(32, 60), passing[::-1], np.full(32, 200)])
+    assert np.abs(levels - ring).max() < 1.5
+
+
 def test_a_loop_that_was_stopped_is_a_piece_with_ends(tmp_path: Path) -> None:
     pictures, loudest, _ = drawn(tune(4.0, 300), 64, 16)
     score = Score(PARAMS, loudest, 200, 16, loop=True)
@@ -176,6 +188,19 @@ def test_what_was_not_changed_is_the_original_itself(tmp_path: Path) -> None:
     assert same[edge : RATE - edge].max() < 1e-3
     assert same[2 * RATE + edge : -edge].max() < 1e-3
     assert same[RATE + edge : 2 * RATE - edge].max() > 0.05
+
+
+def test_the_original_is_heard_from_where_the_music_begins(tmp_path: Path) -> None:
+    sound = tune(3.0, 440, 1000, 440)
+    soundfile.write(tmp_path / "in.wav", sound[0], RATE, subtype="FLOAT")
+    piece = sound[:, RATE // 2 : 5 * RATE // 2]
+    pictures, loudest, columns = drawn(piece, 64, 16)
+    original = Original(str(tmp_path / "in.wav"), 0.5, ((0.0, 2.0),))
+    score = Score(PARAMS, loudest, columns, 16, loudness=None, original=original)
+    write([tmp_path / "a.wav"], pictures, score)
+    heard, _ = soundfile.read(tmp_path / "a.wav")
+    edge = round(0.006 * RATE)
+    assert np.abs(heard - piece[0, : len(heard)])[edge:-edge].max() < 1e-3
 
 
 def test_the_tags_are_in_every_file_that_holds_them(tmp_path: Path) -> None:

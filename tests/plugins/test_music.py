@@ -139,6 +139,37 @@ def test_a_long_loop_is_a_ring_whose_last_picture_meets_the_first(
     assert WIDTH - 2 * film.score.overlap >= WIDTH // 4  # so much is left to paint
 
 
+def test_a_tempo_without_a_length_is_one_picture_too(plan: Callable[..., Timeline]) -> None:
+    for tempo in (90, 117.5, 120, 174):
+        film = plan(tempo=tempo)
+        assert film.score is not None
+        assert film.length == 1
+        assert WIDTH - 1 < film.score.columns / film.score.stretch <= WIDTH
+
+
+def test_a_loop_without_a_length_has_whole_bars(plan: Callable[..., Timeline]) -> None:
+    for tempo, bar, beats in ((200, None, 4), (400, None, 8), (95, None, 4), (190, 3, 3)):
+        score = plan(tempo=tempo, loop=True, beats_per_bar=bar).score
+        assert score is not None
+        assert score.columns == round(beats * 60 / tempo / STEP)
+    plain = plan(loop=True).score
+    assert plain is not None
+    assert (plain.columns, plain.stretch) == (WIDTH, 1.0)
+
+
+def test_a_waltz_has_bars_of_three_unless_told_otherwise(plan: Callable[..., Timeline]) -> None:
+    for bar, beats in ((None, 3), (4, 4)):
+        score = plan(tempo=120, bars=2, beat="waltz", beats_per_bar=bar).score
+        assert score is not None
+        assert score.columns == 1 + round(2 * beats * 0.5 / STEP)
+
+
+def test_frames_come_as_fast_as_they_are_heard(plan: Callable[..., Timeline]) -> None:
+    for values in ({"seconds": 4}, {"seconds": 4, "stereo": True}, {"seconds": 4, "loop": True}):
+        film = plan(**values)
+        assert film.length / film.fps == pytest.approx(4)
+
+
 # Sections
 
 
@@ -169,6 +200,32 @@ def test_sections_glide_into_the_next(plan: Callable[..., Timeline]) -> None:
     assert len(passing) > 1
     assert [blend.t for blend in passing] == sorted(blend.t for blend in passing)
     assert all(blend.start.startswith("intro") for blend in passing)
+
+
+def test_the_last_picture_of_a_ring_is_what_is_left_of_the_circle(
+    plan: Callable[..., Timeline],
+) -> None:
+    film = plan(prompt=None, sections=SONG, tempo=120, loop=True, glide=1)
+    assert film.score is not None
+    hop, overlap = WIDTH - film.score.overlap, film.score.overlap
+    around, last = hop * film.length, shots(film)[-1].prompt
+    middle = (around - (hop - overlap) / 2) / around * 8.0
+    assert (last.start[:6], (last.end or "")[:5]) == ("chorus", "intro")
+    assert last.t == pytest.approx((middle - 4) / 4, abs=0.01)
+
+
+def test_a_section_that_no_picture_belongs_to_is_said(plan: Callable[..., Timeline]) -> None:
+    short = [SONG[0], {"prompt": "break", "name": "break", "seconds": 0.01}, SONG[1]]
+    with pytest.raises(
+        UsageError, match=r"section break of 0\.01 s is too short .* 0\.[5-9]\d* s at"
+    ):
+        plan(prompt=None, sections=short, tempo=120)
+
+
+def test_an_empty_prompt_is_one(plan: Callable[..., Timeline]) -> None:
+    assert shots(plan(prompt=""))[0].prompt == Blend("")
+    assert shots(plan(prompt="", tempo=120, bars=1))[0].prompt.start.endswith(" bpm")
+    assert "," not in shots(plan(prompt="", tempo=120, bars=1))[0].prompt.start
 
 
 def test_a_walk_makes_pictures_by_themselves_between_prompts_and_seeds(
@@ -222,6 +279,96 @@ def test_the_beat_of_a_loop_repeats_without_a_seam(plan: Callable[..., Timeline]
     assert np.abs(np.roll(levels, 4, 1)[:, :8] - levels[:, :8]).mean() > 0
 
 
+def test_a_beat_is_played_again_after_whole_bars(plan: Callable[..., Timeline]) -> None:
+    film = plan(tempo=150, bars=16, beat="waltz")
+    assert film.score is not None
+    hop = (WIDTH - film.score.overlap) * film.score.stretch * STEP
+    period = round(4 * 3 * 0.4 / hop)
+    assert period * hop == pytest.approx(4.8)
+    first, again = (start_of(shots(film)[number]) for number in (1, 1 + period))
+    assert np.abs(first - again).max() <= 2
+    assert np.abs(first - start_of(shots(film)[2])).max() > 20
+
+
+def start_of(shot: Shot) -> np.ndarray:
+    """The levels that a shot starts from, 64 by 64."""
+    image = shot.image.image if isinstance(shot.image, Continuation) else shot.image
+    assert isinstance(image, Image.Image)
+    return np.asarray(image.convert("L"), int)
+
+
+@pytest.fixture
+def wavy(tmp_path: Path) -> Path:
+    """A spectrogram of 40 columns: waves on its left side, white on the right one."""
+    levels = np.full((64, 40, 3), 255, np.uint8)
+    levels[..., 0] = 0
+    levels[..., 1] = (128 + 100 * np.sin(np.arange(40) / 40 * 2 * np.pi)).round()
+    exif = Image.Exif()
+    for tag, value in SpectrogramParams(**_params(), stereo=True).to_exif().items():
+        exif[tag] = value
+    Image.fromarray(levels).save(tmp_path / "wavy.png", exif=exif)
+    return tmp_path / "wavy.png"
+
+
+def test_an_image_begins_again_at_its_end(plan: Callable[..., Timeline], wavy: Path) -> None:
+    film = plan(image=str(wavy), seconds=4)
+    hop = WIDTH - overlap_of(film)
+    wave = (128 + 100 * np.sin(np.arange(40) / 40 * 2 * np.pi)).round()
+    for number, shot in enumerate(shots(film)):
+        columns = (number * hop + np.arange(WIDTH)) % 40
+        assert (start_of(shot) == wave[columns]).all()
+        assert shot.strength == 0.75
+
+
+def test_an_image_is_as_long_as_it_says_and_stretched_with_the_tempo(
+    plan: Callable[..., Timeline], tmp_path: Path
+) -> None:
+    ramp = np.linspace(0, 250, 160).astype(np.uint8)
+    Image.fromarray(np.tile(ramp, (512, 1))).save(tmp_path / "seed.png")  # 1.6 s as Riffusion's
+    film = plan(image=str(tmp_path / "seed.png"), tempo=120, seconds=3, strength=0.4)
+    assert film.score is not None
+    assert film.score.stretch != 1
+    columns = round(1.6 / STEP / film.score.stretch)
+    levels = start_of(shots(film)[0])[32]
+    assert np.abs(levels - np.arange(WIDTH) / columns * 250).max() < 6
+    assert shots(film)[0].strength == 0.4
+
+
+def test_sides_of_an_image_are_kept_or_the_louder_one_counts(
+    plan: Callable[..., Timeline], wavy: Path, tmp_path: Path
+) -> None:
+    left, right = shots(plan(image=str(wavy), stereo=0.5))
+    assert start_of(left).min() < 30
+    assert start_of(right).min() == 255
+    assert left.noise == right.noise
+    Image.open(wavy).getchannel(1).save(tmp_path / "one.png")
+    left, right = shots(plan(image=str(tmp_path / "one.png"), stereo=0.5))
+    assert (start_of(left) == start_of(right)).all()
+    assert left.noise != right.noise
+    [mono] = shots(plan(image=str(wavy)))
+    assert (start_of(mono) == start_of(left)).all()
+
+
+def test_a_mask_is_laid_on_the_image(
+    plan: Callable[..., Timeline], wavy: Path, tmp_path: Path
+) -> None:
+    painted = np.zeros((64, 40), np.uint8)
+    painted[:, :20] = 255
+    Image.fromarray(painted).save(tmp_path / "mask.png")
+    film = plan(image=str(wavy), mask=str(tmp_path / "mask.png"), seconds=2)
+    hop = WIDTH - overlap_of(film)
+    for number, shot in enumerate(shots(film)):
+        assert shot.mask is not None
+        white = (number * hop + np.arange(WIDTH)) % 40 < 20
+        assert ((np.asarray(shot.mask) == 255) == white).all()
+
+
+def test_a_mask_without_white_is_refused(plan: Callable[..., Timeline], tmp_path: Path) -> None:
+    Image.new("L", (64, 64)).save(tmp_path / "black.png")
+    with pytest.raises(DataError, match=r"black\.png: is black all over"):
+        plan(tempo=120, beat="rock", mask=str(tmp_path / "black.png"))
+
+
 def test_pictures_of_a_sound_are_its_spectrogram(plan: Callable[..., Timeline], tone: Path) -> None:
     film = plan(audio=str(tone), strength=0.3)
     assert film.score is not None
@@ -254,6 +401,37 @@ def test_both_sides_of_a_sound_are_kept_where_stereo_is_asked_for(
     assert darkest[0] > darkest[1]  # rows: the left one is the lower tone
 
 
+def test_one_side_becomes_two_where_stereo_is_asked_for(
+    plan: Callable[..., Timeline], tone: Path, tmp_path: Path
+) -> None:
+    sound, _ = soundfile.read(tone)
+    soundfile.write(tmp_path / "mono.wav", sound[:, 0], RATE)
+    film = plan(audio=str(tmp_path / "mono.wav"), stereo=0.3)
+    left, right = shots(film)[:2]
+    assert film.voices == 2
+    assert (start_of(left) == start_of(right)).all()
+    assert isinstance(right.noise, Mixture)
+    assert plan(audio=str(tmp_path / "mono.wav")).voices == 1
+
+
+def test_a_sound_passes_over_into_silence(
+    plan: Callable[..., Timeline], tone: Path, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "silent.wav", np.zeros(2 * RATE), RATE)
+    silent, alone = str(tmp_path / "silent.wav"), plan(audio=str(tone)).score
+    assert alone is not None
+    for values in (
+        {"audio": str(tone), "morph_to": silent},
+        {"audio": silent, "morph_to": str(tone)},
+    ):
+        score = plan(**values).score
+        assert score is not None
+        assert score.max_value == alone.max_value
+    score = plan(audio=silent).score
+    assert score is not None
+    assert score.max_value == 2e6
+
+
 def test_a_piece_of_a_file_is_taken(plan: Callable[..., Timeline], tone: Path) -> None:
     film = plan(audio={"file": str(tone), "start": 1, "seconds": 1.5})
     assert film.score is not None
@@ -268,18 +446,18 @@ def test_a_morph_passes_from_one_sound_to_the_other(
     assert all(isinstance(one, Crossfade) for one in starts)
     places = [one.t for one in starts if isinstance(one, Crossfade)]
     assert places == pytest.approx(np.linspace(0, 1, len(places)))
+    assert len({shot.noise for shot in shots(film)}) == 1
     assert film.score is not None
     assert film.score.columns == 1 + 2.5 * RATE // HOP
 
 
 def test_only_what_is_to_be_repainted_is_painted(plan: Callable[..., Timeline], tone: Path) -> None:
     film = plan(audio=str(tone), repaint=[{"seconds": [2.0, 2.5]}])
-    assert [shot.strength for shot in shots(film)] == [0.0, 0.0, 1.0, 1.0][: film.length] or any(
-        shot.strength == 0 for shot in shots(film)
-    )
-    painted = [shot for shot in shots(film) if shot.strength]
-    assert painted
-    assert all(shot.mask is not None for shot in painted)
+    hop = WIDTH - overlap_of(film)
+    for number, shot in enumerate(shots(film)):
+        reached = number * hop < 2.5 / STEP and number * hop + WIDTH > 2.0 / STEP
+        assert shot.strength == float(reached)
+        assert (shot.mask is not None) == reached
     assert film.score is not None
     assert film.score.original is not None
     assert film.score.original.spans == ((0.0, 1.96), (2.54, 3.0))
@@ -308,6 +486,69 @@ def test_spans_between_regions_keep_half_a_window_away() -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"seconds": 0.01}, r"0 s of music is too short; give at least 0\.08 s"),
+        ({"seconds": 1e-300}, "0 s of music is too short"),
+        ({"prompt": None, "sections": [{"prompt": "a", "seconds": 0.01}]}, "music is too short"),
+        ({"loop": True, "seconds": 0.1}, r"a loop of 0\.1 s; give 0\.32 to 327\.68 s"),
+        ({"loop": True, "seconds": 1000}, "a loop of 1000 s; give"),
+        ({"tempo": 20, "bars": 360_000, "beats_per_bar": 64}, "s of music; up to 360000 are made"),
+        ({"size": "4096x32"}, "has 64 bands"),
+    ],
+)
+def test_lengths_that_cannot_be_are_said_before_anything_is_made(
+    plan: Callable[..., Timeline], values: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        plan(**values)
+
+
+@pytest.mark.parametrize(
+    ("region", "said"),
+    [
+        ({"seconds": [3.5, 9]}, r"repaint\.1\.seconds: no column lies in 3\.5 to 9; .* to 3 s"),
+        ({"seconds": [1.001, 1.002]}, "one every 20 ms"),
+        ({"hz": [9000, 20000]}, r"repaint\.1\.hz: no band lies in 9000 to 20000; the 64"),
+        ({"seconds": [1, 2], "hz": [440, 440.01]}, "no band lies in 440 to 440.01"),
+    ],
+)
+def test_regions_in_which_nothing_lies_are_refused(
+    plan: Callable[..., Timeline], tone: Path, region: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        plan(audio=str(tone), repaint=[{"seconds": [0, 1]}, region])
+
+
+def test_a_sound_too_short_to_be_heard_is_refused(
+    plan: Callable[..., Timeline], tone: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"0\.06 s of music is too short"):
+        plan(audio={"file": str(tone), "seconds": 0.07})
+
+
+@pytest.mark.parametrize("channels", [6, 8])
+def test_a_sound_of_another_rate_with_more_channels_is_mixed(
+    plan: Callable[..., Timeline], tmp_path: Path, channels: int
+) -> None:
+    noise = np.random.default_rng(0).standard_normal((96_000, channels)) * 0.1
+    soundfile.write(tmp_path / "many.wav", noise, 96_000, subtype="PCM_24")
+    film = plan(audio=str(tmp_path / "many.wav"), stereo=True)
+    assert film.voices == 2
+    assert film.score is not None
+    assert film.score.columns == 51
+
+
+def test_the_shorter_sound_is_as_long_as_the_morph(
+    plan: Callable[..., Timeline], tone: Path, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "long.wav", np.ones(60 * RATE) * 0.1, RATE)
+    film = plan(audio=str(tmp_path / "long.wav"), morph_to={"file": str(tone), "seconds": 0.5})
+    assert film.score is not None
+    assert (film.length, film.score.columns) == (1, 26)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("seconds: 3", "missing key 'prompt', or 'sections'"),
@@ -328,6 +569,20 @@ def test_spans_between_regions_keep_half_a_window_away() -> None:
         ("prompt: a\nloop: true\nfade_out: 2", "a loop has no end"),
         ("prompt: a\nprocess: [deflicker]", "for pictures that are looked at"),
         ("prompt: a\nglide: 0.5", "for 'sections'"),
+        ("prompt: a\nseconds: 1.0e9", "seconds: 1000000000.0 is too large; at most 360000"),
+        ("prompt: a\nseconds: .nan", "seconds: nan is not a finite number"),
+        ("prompt: a\nseconds: true", "true is not a number"),
+        ("prompt: a\nbeats_per_bar: 3", "beats_per_bar.*needs 'tempo'"),
+        ("prompt: a\nbeats_per_bar: 0\ntempo: 90", "too small; at least 1"),
+        ("prompt: a\naudio: a.wav\ntempo: 90\nbeats_per_bar: 3", "as long as 'audio'"),
+        ("prompt: a\nimage: a.png\naudio: a.wav", "'audio' or 'image', not both"),
+        ("prompt: a\naudio: a.wav\nmask: a.png", "needs 'image' or 'beat'"),
+        ("prompt: a\naudio: a.wav\nseconds: 3", "say it in audio"),
+        ("prompt: a\nmorph_to: a.wav\naudio: b.wav\nrepaint: [{hz: [0, 9]}]", "between two"),
+        ("sections: [{prompt: '', seconds: 3}]", "too short; at least 1"),
+        ("sections: []", "at least 1"),
+        ("prompt: a\nstereo: 2", "too large; at most 1"),
+        ("prompt: a\nalso: ['']", "too short; at least 1"),
         ("prompt: a\ntempo: 5", "greater than or equal to 20|20"),
         ("prompt: a\ntemp: 100", "tempo"),
     ],

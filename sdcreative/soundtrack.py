@@ -217,7 +217,9 @@ class _Track:
             first = audio.first_beat
             if first is None and bpm is not None and self.tempo is not None:
                 first = _first_beat(bpm, audio.start)
-            bar = audio.beats_per_bar or getattr(self.music.settings, "beats_per_bar", None)
+            said = self.music.settings
+            own = getattr(said, "bar", None) or getattr(said, "beats_per_bar", None)
+            bar = audio.beats_per_bar or own
             sound = {
                 "file": str(file),
                 "music": None,

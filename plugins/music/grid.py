@@ -193,6 +193,11 @@ def fit_loop(
         return Loop(whole, heard, heard / whole, exact, 1, 0, whole)
     _check_width(width, multiple)
     hops = _hops(width, multiple, 5 / 8)
+    if not hops:
+        raise UsageError(
+            f"a loop of several pictures of {width} columns, in steps of {multiple}, does not "
+            "close; give another width"
+        )
     rings = [
         (count, min(hops, key=lambda hop: abs(heard / (count * hop) - 1)))
         for count in range(2, ceil(heard / hops[0]) + 1)

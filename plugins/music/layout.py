@@ -110,9 +110,9 @@ def lay_out(settings: MusicSettings, facts: ModelFacts, width: int, columns: int
         heard = int(width * stretch)
     least = params.window_ms // params.step_ms // 2 + 3  # half a window is heard at each end
     if heard < least:
+        said = params.seconds(heard) if columns is not None or seconds is None else seconds
         raise UsageError(
-            f"{params.seconds(heard):g} s of music is too short; give at least "
-            f"{params.seconds(least):g} s"
+            f"{said:g} s of music is too short; give at least {params.seconds(least):g} s"
         )
     count = pictures_needed(ceil(heard / stretch), width, overlap)
     return Layout(width, overlap, count, heard, stretch, tempo, params.step_ms / 1000, False)

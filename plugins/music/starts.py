@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sdcreative import Crossfade, Original
+from sdcreative import Crossfade, Original, UsageError
 
 from .beat import render_beat
 from .beat_patterns import BEATS
 from .drawn import cut, fitted, louder, read_drawn, read_mask
+from .grid import FASTEST, SLOWEST
 from .layout import Layout
 from .regions import check_regions, kept_spans, region_mask
 from .settings import MusicSettings, Take
@@ -145,6 +146,11 @@ class _Beat(_Nothing):
     def _play(self, layout: Layout) -> Any:
         settings = self._settings
         tempo = layout.beats_per_minute_made or 0.0
+        if not SLOWEST <= tempo <= FASTEST:
+            raise UsageError(
+                f"tempo {settings.tempo:g}: pictures of {layout.width} columns are made at "
+                f"{tempo:.4g}, and a beat goes from {SLOWEST:g} to {FASTEST:g}; give another tempo"
+            )
         beats: float = PERIOD_BARS * BEATS[self._beat].bar
         if layout.loop:
             beats = layout.columns * layout.step * (layout.tempo or 0.0) / 60

@@ -93,6 +93,8 @@ def _repair(
 
     place = model_of(run, settings)
     timeline = timeline_of(run, tool, settings)
+    if timeline.score is not None:
+        raise UsageError(f"run {run.id} is music; only films that are looked at are repaired")
 
     @cache
     def studio() -> Studio:

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy
 from numpy.typing import NDArray
 
 from ..errors import DataError
 from .sound_mixing import MOST_CHANNELS
+
+if TYPE_CHECKING:
+    import soundfile
 
 BLOCK = 1 << 16
 """samples that are held at a time"""
@@ -123,7 +127,7 @@ def read_blocks(path: Path | str, start: int, count: int) -> Iterator[Block]:
     at = start
     try:
         # A file of its own each time: Ogg files that were sought in before are sought in wrongly.
-        with soundfile.SoundFile(str(path)) as file:
+        with _straight(path) as file:
             last = max(0, file.frames - _LAST_PAGE) if file.subtype == "VORBIS" else file.frames
             file.seek(min(start, last))
             skip = min(start, file.frames) - min(start, last)
@@ -141,6 +145,20 @@ def read_blocks(path: Path | str, start: int, count: int) -> Iterator[Block]:
         raise DataError(
             f"{path}: does not decode after sample {at}; it is broken or truncated: {error}"
         ) from error
+
+
+def _straight(path: Path | str) -> soundfile.SoundFile:
+    """A file that is read on without being sought in after every block, as soundfile does.
+
+    In MP3s each of these is a decoder beginning anew, which says so on the screen.
+    """
+    import soundfile
+
+    class Straight(soundfile.SoundFile):  # type: ignore[misc, unused-ignore]
+        def seekable(self) -> bool:
+            return False
+
+    return Straight(str(path))
 
 
 def _check_finite(path: Path | str, block: Block, at: int, rate: int) -> None:

@@ -88,8 +88,9 @@ class MusicSink(Sink):
             folder = self._targets[0].folder
             self.wanted = self._targets[0].wanted + self._scratch_bytes()
             ensure_space(paths[0], self.wanted)
+            # Without a buffer a full disk is said at once, and not again in close().
             self._file: IO[bytes] = self._leaving.enter_context(
-                tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+                tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
             )
             self._sound = ScratchSound(folder, score.params.sample_rate, voices)
             self._leaving.callback(self._sound.close)
@@ -111,13 +112,17 @@ class MusicSink(Sink):
         return 4 * samples + self._score.columns * params.channels * params.bands
 
     def _write(self, levels: Levels) -> None:
-        # Column by column, so that any stretch of time can be read by itself.
-        self._file.write(numpy.ascontiguousarray(levels.transpose(2, 0, 1)).tobytes())
+        self._put(levels)
         self._columns += levels.shape[-1]
+
+    def _put(self, levels: Levels) -> None:
+        # Column by column, so that any stretch of time can be read by itself.
+        data = memoryview(numpy.ascontiguousarray(levels.transpose(2, 0, 1)).tobytes())
+        while data:
+            data = data[self._file.write(data) :]
 
     def _levels(self) -> Levels:
         """(channels, bands, columns) on the disk."""
-        self._file.flush()
         shape = (self._columns, self._voices, self._size[1])
         stored = numpy.memmap(self._file, numpy.uint8, "r", shape=shape)
         levels: Levels = stored.transpose(1, 2, 0)
@@ -143,9 +148,7 @@ class MusicSink(Sink):
         """The end of the last picture lies over the beginning of the first."""
         head = numpy.array(self._levels()[..., : tail.shape[-1]])
         self._file.seek(0)
-        self._file.write(
-            numpy.ascontiguousarray(crossfade(tail, head).transpose(2, 0, 1)).tobytes()
-        )
+        self._put(crossfade(tail, head))
         self._file.seek(0, 2)
 
     def _blocks(self, loop: bool) -> Iterator[NDArray[numpy.float32]]:

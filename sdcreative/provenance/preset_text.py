@@ -89,7 +89,7 @@ def another_output(source: Path, suffix: str | None) -> str | None:
     ending = "/" if source.is_dir() else source.suffix
     if ending.lower() == suffix:
         return None
-    if ending.lower() == ".png" and suffix not in (None, ".jpg", ".jpeg", ".webp"):
+    if ending.lower() == ".png" and suffix in (".mp4", ".mov", ".mkv", ".gif", ".apng"):
         ending = "/"  # a film is no PNG, but may be a folder of them
     stem = source.resolve().name if source.is_dir() else source.stem
     return re.sub(r"[^\w .+-]", "_", f"{stem}_again") + ending

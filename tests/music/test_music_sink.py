@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -261,6 +262,28 @@ def test_a_film_that_fails_leaves_nothing(tmp_path: Path) -> None:
     ):
         raise KeyError
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fills_up_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    try:
+        subprocess.run(mounted, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no tmpfs can be mounted here")
+    monkeypatch.setattr("sdcreative.media.output.free_bytes", lambda path: 10**9)
+    try:
+        pictures, loudest, columns = drawn(tune(60.0, 440), 64, 16)
+        # In the middle of the pictures, of the sound, and of the file.
+        for taken in (len(pictures), 12, 2):
+            with pytest.raises(OutputError, match=r"a\.wav: disk full"):
+                write([place / "a.wav"], pictures[:taken], Score(PARAMS, loudest, columns, 16))
+            assert not list(place.iterdir())
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
 
 
 def test_silence_stays_silence(tmp_path: Path) -> None:

@@ -217,8 +217,8 @@ class _Track:
             first = audio.first_beat
             if first is None and bpm is not None and self.tempo is not None:
                 first = _first_beat(bpm, audio.start)
-            said = self.music.settings
-            own = getattr(said, "bar", None) or getattr(said, "beats_per_bar", None)
+            music = self.music.settings
+            own = getattr(music, "bar", None) or getattr(music, "beats_per_bar", None)
             bar = audio.beats_per_bar or own
             sound = {
                 "file": str(file),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from .single_files.headers import HeaderError, read_header
+from .single_files.headers import HeaderError, begins_header, read_header
 from .sources import ENDINGS, PARTS
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -185,6 +185,8 @@ def weights_kind(path: Path, part: str) -> str:
             f"weights of {part} are a web page, not a model: {path}; {again} (with a login, if "
             "the page asked for one)"
         )
+    if begins_header(start):
+        return "safetensors"
     if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         return "pickle"
     if start[8:9] == b"{":

@@ -313,3 +313,16 @@ def test_a_model_may_be_wider_than_high(tiny_checkpoint: Path, tmp_path: Path) -
     assert studio.size == (48, 32)
     assert studio.picture("a bear", steps=2).size == (48, 32)
     assert studio.picture("a bear", steps=2, size=(32, 40)).size == (32, 40)
+
+
+@pytest.mark.parametrize("length", [640, 896, 1152])
+def test_a_header_whose_length_begins_like_a_pickle_is_a_header(
+    tmp_path: Path, length: int
+) -> None:
+    from sdcreative.models.checks import weights_kind
+
+    text = b'{"__metadata__":{"note":"' + b"x" * (length - 28) + b'"}}'
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    assert path.read_bytes()[:1] == b"\x80"
+    assert weights_kind(path, "unet") == "safetensors"

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
+from ..single_files.headers import begins_header
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LONGEST_HEADER = 100_000_000
@@ -89,12 +90,9 @@ def read_content(path: Path, what: str) -> Content:
             f"{what} is a web page, not a file of weights: {path}; download it again (with a "
             "login, if the page asked for one)"
         )
-    # The length of a header comes first, and may begin with any byte, a pickle's too.
-    tabled = len(start) > 8 and start[8:9] == b"{"
-    likely = tabled and struct.unpack("<Q", start[:8])[0] <= LONGEST_HEADER
-    if not likely and start.startswith((b"PK\x03\x04", b"\x80")):
+    if not begins_header(start) and start.startswith((b"PK\x03\x04", b"\x80")):
         return Content(_read_pickle(path, what), {})
-    if tabled:
+    if start[8:9] == b"{":
         return _read_safetensors(path, what, size)
     raise ModelError(f"{what} is neither safetensors nor a PyTorch file: {path}; download it again")
 

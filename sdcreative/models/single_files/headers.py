@@ -48,6 +48,17 @@ class Header:
     metadata: Mapping[str, str]
 
 
+def begins_header(start: bytes) -> bool:
+    """Whether a file's first bytes, at least nine, are those of a header.
+
+    Its length comes first, and may begin with any byte, a pickle's too.
+    """
+    if start[8:9] != b"{":
+        return False
+    length: int = struct.unpack("<Q", start[:8])[0]
+    return 2 <= length <= _LONGEST
+
+
 def read_header(path: Path) -> Header:
     """The header of a safetensors file, all of whose promises the file keeps.
 

@@ -37,7 +37,10 @@ class Beginnings:
         self.parts, self.size = parts, size
         self.device: torch.device = parts.device
         self._encoded: OrderedDict[int, tuple[Image.Image, Tensor]] = OrderedDict()
-        self._inverter = Inverter(parts, embeddings, self._latents_of, sampler, steps, on_call)
+        self._beside: OrderedDict[tuple[int, int], tuple[object, Tensor]] = OrderedDict()
+        self._inverter = Inverter(
+            parts, embeddings, self._latents_of, lambda: self.beside(None), sampler, steps, on_call
+        )
 
     def missed(self, shot: Shot) -> Tensor | None:
         """(C, h, w) to add to a shot's final latents: what it misses of inverted pictures."""
@@ -90,6 +93,34 @@ class Beginnings:
             return image, encode_pictures(self.parts, pixels)
 
         return remember(self._encoded, id(image), REMEMBERED_PICTURES, make)[1]
+
+    def beside(self, shot: Shot | None) -> Tensor | None:
+        """(1 + C, h, w) that an inpainting checkpoint sees beside the latents; None for others.
+
+        The mask, 1 where it is to paint, and the latents of the picture with grey there (Rombach
+        et al. 2022, section 4.5); all is to be painted where a shot has no mask.
+        """
+        if not self.parts.inpaints:
+            return None
+        image, mask = (None, None) if shot is None else (shot.image, shot.mask)
+        if mask is None or not isinstance(image, Image.Image):
+            image = mask = None
+
+        def make() -> tuple[object, Tensor]:
+            return (image, mask), self._make_beside(image, mask)
+
+        return remember(self._beside, (id(image), id(mask)), REMEMBERED_PICTURES, make)[1]
+
+    def _make_beside(self, image: Image.Image | None, mask: Image.Image | None) -> Tensor:
+        width, height = self.size
+        pixels = torch.zeros(1, 3, height, width, device=self.device)
+        painted = torch.ones(1, 1, height, width, device=self.device)
+        if image is not None and mask is not None:
+            painted = (to_pixels([fitted(mask, self.size, "L")]).to(self.device) >= 0).float()
+            pixels = to_pixels([fitted(image, self.size)]).to(self.device) * (1 - painted)
+        latents = encode_pictures(self.parts, pixels)
+        small = torch.nn.functional.interpolate(painted, latents.shape[-2:])
+        return torch.cat([small, latents], dim=1)[0]
 
     def repainted(self, masks: Sequence[Image.Image]) -> Tensor:
         """(N, 1, h, w): 1 wherever any pixel below is to be painted anew."""

@@ -7,49 +7,45 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import isfinite
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from .beginnings import Beginnings, fitted, without_weightless
-from .core.prompt_programme import Drawn, lengths
-from .core.sampling import Inpainting, denoise, initial_latents
+from .beginnings import fitted, without_weightless
+from .core.prompt_programme import lengths
+from .core.sampling import Inpainting, initial_latents
 from .core.shots import Crossfade, Mixture, Noise, Shot, Trunk
 from .core.timeline import Timeline
-from .embeddings import Embeddings, remember
+from .embeddings import Row, remember
 from .errors import UsageError
-from .models.denoiser import predictor
 from .models.loading import Parts
-from .models.samplers import build_sampler
 from .models.scheduling import Flight
+from .passes import Sampling, SecondPass
 
 REMEMBERED_TRUNKS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class _Row:
-    """What one picture is denoised towards, and from which step on by itself."""
-
-    conditional: Drawn
-    unconditional: Drawn | None
-    guidance_scale: float
-    start: int
-
-
-@dataclass(frozen=True, eq=False)
 class Prepared:
-    """A shot with its conditioning; shots of one kind can be denoised in one batch."""
+    """A shot with its conditioning; shots of one kind can be denoised in one batch.
+
+    Attributes:
+        row: what it is denoised towards.
+        start: the step from which on it is denoised by itself.
+        second: what it is denoised towards in a second pass, where there is one.
+    """
 
     shot: Shot
     index: int
-    row: _Row
+    row: Row
+    start: int
+    second: Row | None = None
 
     @property
     def kind(self) -> tuple[object, ...]:
         row, shot = self.row, self.shot
-        start = None if shot.image is None else row.start
+        start = None if shot.image is None else self.start
         return lengths(row.conditional), row.unconditional is None, start, shot.mask is None
 
     def composed(self, picture: Image.Image, steps: int) -> Image.Image:
@@ -57,7 +53,7 @@ class Prepared:
         image, mask = self.shot.image, self.shot.mask
         if not isinstance(image, Image.Image):
             return picture
-        if self.row.start == steps:
+        if self.start == steps:
             return fitted(image, picture.size).copy()
         if mask is None:
             return picture
@@ -78,12 +74,11 @@ class Denoiser:
     ) -> None:
         self.parts, self.timeline, self.size, self.on_call = parts, timeline, size, on_call
         self.device: torch.device = parts.device
-        self.predict = predictor(parts.unet)
-        self.embeddings = Embeddings(parts, timeline.prompts, timeline.steps)
+        self.sampling = Sampling(parts, timeline, size, on_call)
+        self.embeddings = self.sampling.embeddings
+        self._second = SecondPass.of(parts, timeline, size, on_call)
         self._trunks: OrderedDict[Trunk, dict[int, Flight]] = OrderedDict()
-        self._beginnings = Beginnings(
-            parts, size, self.embeddings, timeline.sampler, timeline.steps, on_call
-        )
+        self._beginnings = self.sampling.beginnings
 
     def prepare(self, shot: Shot, index: int) -> Prepared:
         """The shot with its conditioning.
@@ -109,11 +104,22 @@ class Denoiser:
             start = shot.trunk.steps
             if not 0 <= start <= steps:
                 raise UsageError(f"frame {index}: a trunk of {start} steps in {steps} steps")
-        pair = self.embeddings.pair(shot.prompt, shot.negative, shot.guidance_scale)
-        return Prepared(shot, index, _Row(*pair, shot.guidance_scale, start))
+        second = None if self._second is None else self._second.row(shot)
+        return Prepared(shot, index, self.sampling.row(shot), start, second)
 
     def latents(self, shots: Sequence[Prepared]) -> Tensor:
         """Final latents (N, C, h, w) of shots of one kind."""
+        with self.sampling.wrapping():
+            finished = self._first(shots)
+        if self._second is None:
+            return finished
+        noises = [one.shot.trunk.noise if one.shot.trunk else one.shot.noise for one in shots]
+        return self._second.latents(
+            finished, noises, [one.second for one in shots if one.second is not None]
+        )
+
+    def _first(self, shots: Sequence[Prepared]) -> Tensor:
+        """Latents (N, C, h, w) of the first pass, or of the only one."""
         if shots[0].shot.image is not None:
             return self._repaint(shots)
         finished = self._denoised(shots)
@@ -125,18 +131,18 @@ class Denoiser:
         )
 
     def _denoised(self, shots: Sequence[Prepared]) -> Tensor:
-        order = sorted(range(len(shots)), key=lambda i: shots[i].row.start)
-        groups = groupby(order, key=lambda i: shots[i].row.start)
+        order = sorted(range(len(shots)), key=lambda i: shots[i].start)
+        groups = groupby(order, key=lambda i: shots[i].start)
         at, first = next((start, list(group)) for start, group in groups)
         flight = self._starting([shots[i].shot for i in first], at)
         rows = [shots[i].row for i in first]
         for start, group in groups:
             joining = [shots[i] for i in group]
-            flight = self._advance(flight, rows, at, start)
+            flight = self.sampling.advance(flight, rows, at, start)
             flight = Flight.join([flight, self._starting([one.shot for one in joining], start)])
             rows += [one.row for one in joining]
             at = start
-        latents = self._advance(flight, rows, at, self.timeline.steps).latents
+        latents = self.sampling.advance(flight, rows, at, self.timeline.steps).latents
         return latents[torch.tensor(order, device=self.device).argsort()]
 
     def _starting(self, shots: Sequence[Shot], start: int) -> Flight:
@@ -151,59 +157,28 @@ class Denoiser:
         if trunk.steps not in chain:
             at = max((steps for steps in chain if steps < trunk.steps), default=0)
             flight = chain[at].take([0]) if at else self._from_noise([trunk.noise])
-            pair = self.embeddings.pair(trunk.prompt, trunk.negative, trunk.guidance_scale)
-            row = _Row(*pair, trunk.guidance_scale, 0)
-            chain[trunk.steps] = self._advance(flight, [row], at, trunk.steps)
+            row = self.sampling.row(trunk)
+            chain[trunk.steps] = self.sampling.advance(flight, [row], at, trunk.steps)
         return chain[trunk.steps].take([0])
 
     def _from_noise(self, wanted: Sequence[Noise | Mixture]) -> Flight:
         noise, generators = self._beginnings.noise(wanted)
-        sampler = self._sampler()
+        sampler = self.sampling.sampler()
         return Flight(initial_latents(sampler, noise, None, 0), sampler, generators)
-
-    def _sampler(self) -> Any:
-        config = self.parts.scheduler_config
-        return build_sampler(self.timeline.sampler, config, self.timeline.steps)
 
     def _repaint(self, shots: Sequence[Prepared]) -> Tensor:
         """Image to image and inpainting: all shots begin at the same step."""
-        start, steps = shots[0].row.start, self.timeline.steps
+        start, steps = shots[0].start, self.timeline.steps
         clean = torch.cat([self._beginnings.clean(one.shot.image) for one in shots])
         if start == steps:
             self.on_call(0)
             return clean
         noise, generators = self._beginnings.noise([one.shot.noise for one in shots])
-        sampler = self._sampler()
+        sampler = self.sampling.sampler()
         latents = initial_latents(sampler, noise, clean, start)
-        masks = [one.shot.mask for one in shots if one.shot.mask is not None]
+        # An inpainting checkpoint sees what it keeps, and blends into it by itself.
+        seen = self.parts.inpaints
+        masks = [one.shot.mask for one in shots if one.shot.mask is not None and not seen]
         kept = Inpainting(clean, noise, self._beginnings.repainted(masks)) if masks else None
         flight = Flight(latents, sampler, generators)
-        return self._advance(flight, [one.row for one in shots], start, steps, kept).latents
-
-    def _advance(
-        self,
-        flight: Flight,
-        rows: Sequence[_Row],
-        start: int,
-        stop: int,
-        inpainting: Inpainting | None = None,
-    ) -> Flight:
-        """Take the steps from start up to stop; what was given must not be used again."""
-        guidance = self.embeddings.guidance(
-            [(row.conditional, row.unconditional, row.guidance_scale) for row in rows]
-        )
-        halves = (guidance.conditional, guidance.unconditional)
-        evaluations = sum(len(half.embeddings) for half in halves if half is not None)
-        with torch.inference_mode():
-            latents = denoise(
-                self.predict,
-                flight.sampler,
-                flight.latents,
-                guidance,
-                start=start,
-                stop=stop,
-                generators=flight.generators,
-                inpainting=inpainting,
-                on_call=lambda _: self.on_call(evaluations),
-            )
-        return replace(flight, latents=latents)
+        return self.sampling.advance(flight, [one.row for one in shots], start, steps, kept).latents

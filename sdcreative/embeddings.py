@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -25,6 +25,34 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What one picture of a batch is drawn towards and away from.
+
+    Attributes:
+        conditional, unconditional: as ``Embeddings.pair`` gives them.
+        guidance_scale: as in ``Shot``.
+        sizes: original height and width, top and left, target height and width in pixels, for
+            models that are told sizes; None for those of the film.
+        beside: (K, h, w) for models that see more than the latents, or None.
+    """
+
+    conditional: Drawn
+    unconditional: Drawn | None
+    guidance_scale: float
+    sizes: tuple[float, ...] | None = None
+    beside: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What the rows of a batch have beside their prompts; see ``Guidance``."""
+
+    scale: Tensor
+    sizes: Tensor
+    beside: Tensor | None
+
+
 class Embeddings:
     """Conditioning of one model, the last prompts remembered.
 
@@ -32,10 +60,21 @@ class Embeddings:
         parts: the model.
         prompts: how prompts are read.
         steps: of the sampler, in which scheduled prompts change.
+        clip_skip: as in ``models.text.encode``.
+        size: (width, height) of the film; None for the model's own.
     """
 
-    def __init__(self, parts: Parts, prompts: Prompts = "weighted", steps: int = 20) -> None:
-        self.parts, self.prompts, self.steps = parts, prompts, steps
+    def __init__(
+        self,
+        parts: Parts,
+        prompts: Prompts = "weighted",
+        steps: int = 20,
+        clip_skip: int = 1,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self.parts, self.prompts, self.steps, self.clip_skip = parts, prompts, steps, clip_skip
+        width, height = size or parts.sample_size
+        self._sizes = (height, width, 0, 0, height, width)
         self._known: OrderedDict[Wording, Conditioning] = OrderedDict()
 
     def of(self, prompt: str | Wording) -> Conditioning:
@@ -43,7 +82,17 @@ class Embeddings:
         if isinstance(prompt, str):
             prompt = self._read(prompt).terms[0].at(0, self.steps)
         wording = prompt
-        return remember(self._known, wording, REMEMBERED, lambda: encode(self.parts, [wording])[0])
+        return remember(self._known, wording, REMEMBERED, lambda: self._encode(wording))
+
+    def _encode(self, wording: Wording) -> Conditioning:
+        return encode(self.parts, [wording], clip_skip=self.clip_skip)[0]
+
+    def _nothing(self) -> Conditioning:
+        """What guidance moves away from where no negative prompt is given."""
+        empty = self.of("")
+        if not self.parts.zeroes_negative or empty.pooled is None:
+            return empty
+        return Conditioning(torch.zeros_like(empty.embeddings), torch.zeros_like(empty.pooled))
 
     def blend(
         self,
@@ -52,7 +101,7 @@ class Embeddings:
         *,
         term: int = 0,
         step: int = 0,
-        joined: bool = True,
+        away: bool = False,
     ) -> Conditioning:
         """The point on the path between two prompts; only what differs is moved.
 
@@ -62,13 +111,15 @@ class Embeddings:
                 prompt takes its place where there is none, as for that prompt's own path.
             term: which of the prompts that AND joins; one that only one end has stands still.
             step: in which prompts are what they are then.
-            joined: whether AND joins prompts.
+            away: whether it is what guidance moves away from: AND joins no prompts there.
         """
 
         def word(text: str | None) -> Wording | None:
-            terms = () if text is None else self._read(text, joined).terms
+            terms = () if text is None else self._read(text, not away).terms
             return terms[term].at(step, self.steps) if term < len(terms) else None
 
+        if away and not wanted.start and not wanted.end:
+            return self._nothing()
         first, last = word(wanted.start), word(wanted.end)
         if first is None or last is None or first == last:
             return self.of(first or last or "")
@@ -115,31 +166,44 @@ class Embeddings:
             Programme(away) if away else None,
         )
 
-    def guidance(self, rows: Sequence[tuple[Drawn, Drawn | None, float]]) -> Guidance:
-        """Guidance of a batch, from (conditional, unconditional, scale) of every row."""
-        drawn = [one for row in rows for one in row[:2] if one is not None]
-        scale = torch.tensor([row[2] for row in rows], device=self.parts.device)
+    def guidance(self, rows: Sequence[Row]) -> Guidance:
+        """Guidance of a batch."""
+        drawn = [one for row in rows for one in (row.conditional, row.unconditional) if one]
+        device = self.parts.device
+        scale = torch.tensor([row.guidance_scale for row in rows], device=device)
+        sizes = torch.tensor(
+            [row.sizes or self._sizes for row in rows], device=device, dtype=torch.float32
+        )
+        beside = [row.beside for row in rows if row.beside is not None]
+        batch = Batch(scale, sizes, torch.stack(beside) if beside else None)
         made: dict[tuple[int, ...], Guidance] = {}
         found: list[tuple[int, Guidance]] = []
         for step in sorted({first for one in drawn for first, _ in phases(one)}):
-            towards = [terms_at(row[0], step) for row in rows]
-            away = [terms_at(row[1], step) for row in rows if row[1] is not None]
+            towards = [terms_at(row.conditional, step) for row in rows]
+            away = [terms_at(row.unconditional, step) for row in rows if row.unconditional]
             key = tuple(id(one) for terms in (*towards, *away) for one, _ in terms)
             if key not in made:
-                made[key] = self._guidance(towards, [terms[0][0] for terms in away], scale)
+                made[key] = self._guidance(towards, [terms[0][0] for terms in away], batch)
             found.append((step, made[key]))
         (_, first_guidance), *later = found
         return replace(first_guidance, later=tuple(later)) if later else first_guidance
 
     def _guidance(
-        self, towards: Sequence[Terms], away: Sequence[Conditioning], scale: Tensor
+        self, towards: Sequence[Terms], away: Sequence[Conditioning], batch: Batch
     ) -> Guidance:
         tokens = max(one.embeddings.shape[1] for terms in towards for one, _ in terms)
         empty = self.of("")
         prompts, layers = layered(towards, self.parts.device)
         conditional = stack([pad(one, tokens, empty) for one in prompts])
         free = [pad(one, tokens, empty) for one in away]
-        return Guidance(conditional, stack(free) if free else None, scale, layers)
+        return Guidance(
+            conditional,
+            stack(free) if free else None,
+            batch.scale,
+            layers,
+            sizes=batch.sizes,
+            beside=batch.beside,
+        )
 
     def _at(
         self, prompt: Blend, negative: Blend, guidance_scale: float, step: int
@@ -153,7 +217,7 @@ class Embeddings:
         turns_around_it = prompt.end is not None and prompt.centre == "negative"
         free = None
         if guided or turns_around_it:
-            free = self.blend(negative, step=step, joined=False)
+            free = self.blend(negative, step=step, away=True)
         terms = tuple(
             (self.blend(prompt, free, term=term, step=step), weight) for term, weight in weighed
         )

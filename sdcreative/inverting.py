@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .core.inversion import Path, invert
+from .core.inversion import FlowPath, Path, invert
 from .core.sampling import denoise, initial_latents
 from .core.shots import Inversion
-from .embeddings import Embeddings, remember
+from .embeddings import Embeddings, Row, remember
 from .errors import UsageError
 from .models.denoiser import predictor
+from .models.flow import is_flow
 from .models.loading import Parts
 from .models.samplers import build_sampler
+from .models.transformer import image_tokens
 
 REMEMBERED = 16
 
@@ -49,13 +51,15 @@ class Inverter:
         parts: Parts,
         embeddings: Embeddings,
         encode: Callable[[Any], Tensor],
+        beside: Callable[[], Tensor | None],
         sampler: str,
         steps: int,
         on_call: Callable[[int], None],
     ) -> None:
-        self.parts, self.embeddings, self.encode = parts, embeddings, encode
+        self.parts, self.embeddings = parts, embeddings
+        self.encode, self.beside = encode, beside
         self.sampler, self.steps, self.on_call = sampler, steps, on_call
-        self.predict = predictor(parts.unet)
+        self.predict = predictor(parts)
         self._known: OrderedDict[int, tuple[Inversion, Inverted]] = OrderedDict()
 
     def of(self, wanted: Inversion) -> Inverted:
@@ -70,15 +74,17 @@ class Inverter:
 
     def _make(self, wanted: Inversion) -> Inverted:
         clean = self.encode(wanted.image)
+        config, steps = self.parts.scheduler_config, self.steps
+        tokens = image_tokens(self.parts.denoiser, *clean.shape[-2:])
         with torch.inference_mode():
             noise = invert(
                 self.predict,
                 clean,
                 self._guidance(wanted, 1.0),
-                self._path(),
+                self._path(tokens),
                 on_call=self.on_call,
             )
-            sampler = build_sampler(self.sampler, self.parts.scheduler_config, self.steps)
+            sampler = build_sampler(self.sampler, config, steps, tokens)
             passes = 1 if wanted.guidance_scale == 1 else 2
             again = denoise(
                 self.predict,
@@ -86,7 +92,7 @@ class Inverter:
                 initial_latents(sampler, noise, None, 0),
                 self._guidance(wanted, wanted.guidance_scale),
                 start=0,
-                stop=self.steps,
+                stop=steps,
                 generators=[torch.Generator().manual_seed(0)],
                 on_call=lambda count: self.on_call(count * passes),
             )
@@ -94,16 +100,19 @@ class Inverter:
 
     def _guidance(self, wanted: Inversion, scale: float) -> Any:
         pair = self.embeddings.pair(wanted.prompt, wanted.negative, scale)
-        return self.embeddings.guidance([(*pair, scale)])
+        return self.embeddings.guidance([Row(*pair, scale, None, self.beside())])
 
-    def _path(self) -> Path:
+    def _path(self, tokens: int | None) -> Path | FlowPath:
         config = self.parts.scheduler_config
+        if is_flow(config):
+            euler = build_sampler("Euler", config, self.steps, tokens)
+            return FlowPath(euler.timesteps, euler.sigmas.to(self.parts.device))
         kind = config.get("prediction_type", "epsilon")
         ddim = build_sampler("DDIM", config, self.steps)
         if kind not in ("epsilon", "v_prediction", "sample") or not hasattr(ddim, "alphas_cumprod"):
             raise UsageError(
-                f"this model predicts {kind!r}; only diffusion models with epsilon, v_prediction "
-                "or sample can begin from a picture's noise; start from the picture itself"
+                f"this model predicts {kind!r}; only models with epsilon, v_prediction, sample "
+                "or flow can begin from a picture's noise; start from the picture itself"
             )
         alphas = ddim.alphas_cumprod[ddim.timesteps.cpu()]
         last = torch.as_tensor(ddim.final_alpha_cumprod).reshape(1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -184,46 +183,27 @@ def _latent(studio: Studio | None) -> Metric:
 
 
 def _clip(studio: Studio | None) -> Metric:
-    """Angle between the embeddings by the model's own CLIP image tower, in radians, in [0, pi].
+    """Angle between the embeddings of a CLIP's picture tower, in radians, in [0, pi].
 
-    The tower sees pixels in [-1, 1], or as its ``preprocessor_config.json`` wants them.
+    It is the model's own CLIP where its folder has one as ``clip/``, else the built-in pair, which
+    knows animals and food.
     """
-    parts = _model("clip", studio).parts
-    folder = Path(parts.tokenizer.name_or_path).parent / "clip"
-    if not (folder / "config.json").is_file():
-        raise UsageError(
-            f"metric 'clip' needs the CLIP pair of the model, and there is no {folder}; "
-            "use latent, ssim or pixel"
-        )
-    from torch.nn.functional import interpolate, normalize
+    from .models.clip.loading import DEFAULT, PAIR, load_pair
 
-    from .models.building import read_part
-
-    tower: Any = read_part(folder).eval().requires_grad_(False).to(parts.device)
-    side = tower.config.vision_config.image_size
-    mean, deviation = _normalisation(folder / "preprocessor_config.json")
+    name, device = DEFAULT, "auto"
+    if studio is not None:
+        device = str(studio.parts.device)
+        own = Path(studio.parts.tokenizer.name_or_path).parent / PAIR
+        name = str(own) if (own / "config.json").is_file() else DEFAULT
+    pair = load_pair(name, device=device)
 
     def distances(pictures: Sequence[Image]) -> list[float]:
-        pixels = (_pixels(pictures) / 2 + 0.5 - mean) / deviation
-        if tuple(pixels.shape[-2:]) != (side, side):
-            pixels = interpolate(pixels, (side, side), mode="bicubic", antialias=True)
-        seen = tower.vision_model(pixels.to(parts.device)).pooler_output
-        vectors = normalize(tower.visual_projection(seen).double().cpu(), dim=-1)
+        vectors = pair.pictures(pictures).double()
         # The arc cosine of a number near 1 would lose half of its digits.
         chords = (vectors[1:] - vectors[:-1]).norm(dim=-1)
         return [2 * math.asin(min(1.0, float(chord) / 2)) for chord in chords]
 
     return distances
-
-
-def _normalisation(config: Path) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel, (3, 1, 1), that a tower wants taken out."""
-    import torch
-
-    values = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
-    pair = [values.get(key, [0.5] * 3) for key in ("image_mean", "image_std")]
-    mean, deviation = (torch.tensor(each).reshape(3, 1, 1) for each in pair)
-    return mean, deviation
 
 
 def _lpips(studio: Studio | None) -> Metric:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from .core.guidance_style import active, share_of
 from .core.prompt_syntax import read_prompt
 from .core.prompt_words import Prompts, term_weights
 from .core.shots import INVERSION_ITERATIONS, Inversion, Noise, Shot, Trunk
@@ -34,12 +35,18 @@ class Plan:
     probing: int = 0
 
 
-def plan(timeline: Timeline, composes: Callable[[int], bool] = lambda index: True) -> Plan:
+def plan(
+    timeline: Timeline,
+    composes: Callable[[int], bool] = lambda index: True,
+    sizes: tuple[tuple[int, int], tuple[int, int]] | None = None,
+) -> Plan:
     """Walk a timeline once.
 
     Args:
         timeline: what to render.
         composes: whether a frame has to be made, by its index; others cost nothing.
+        sizes: (width, height) of the first and of the second pass, where there are two; an
+            evaluation in the second counts as many as it is larger.
 
     Raises:
         UsageError: a sampler that does not exist, or steps that it cannot take.
@@ -59,22 +66,46 @@ def plan(timeline: Timeline, composes: Callable[[int], bool] = lambda index: Tru
             start = frame.trunk.steps
             if trunk is None or replace(frame.trunk, steps=trunk.steps) != trunk:
                 trunk, grown = frame.trunk, 0
-            longer = min(total, sampler.calls * start)
-            evaluations += max(0, longer - grown) * _passes(trunk, timeline.prompts)
-            grown = max(grown, longer)
-        rest = max(0, total - sampler.calls * start)
-        evaluations += rest * _passes(frame, timeline.prompts)
+            evaluations += _evaluations(timeline, trunk, grown, start)
+            grown = max(grown, start)
+        evaluations += _evaluations(timeline, frame, start)
+        if (hires := timeline.hires) is not None:
+            second = replace(timeline, steps=hires.steps or timeline.steps)
+            scale = frame.guidance_scale if hires.guidance_scale is None else hires.guidance_scale
+            again = _evaluations(
+                second, replace(frame, guidance_scale=scale), hires.first_step(second.steps)
+            )
+            evaluations += again * (area_ratio(*sizes) if sizes else round(hires.scale**2))
         for one in _inversions(frame) - inverted:
             inverted.add(one)
-            evaluations += timeline.steps * INVERSION_ITERATIONS + total * _passes(
-                one, timeline.prompts
-            )
+            again = total * _passes(one, timeline.prompts)
+            evaluations += timeline.steps * INVERSION_ITERATIONS + again
     probes = probing = 0
     if (retiming := timeline.retiming) is not None:
         probes = retiming.segments * retiming.probes
-        passes = _passes(retiming.shot(0, 0.0), timeline.prompts)
-        probing = probes * sampler.unet_calls(retiming.steps) * passes
+        probe = replace(timeline, steps=retiming.steps)
+        probing = probes * _evaluations(probe, retiming.shot(0, 0.0), 0)
     return Plan(len(timeline), timeline.length, shots, evaluations, probes, probing)
+
+
+def area_ratio(first: tuple[int, int], second: tuple[int, int]) -> int:
+    """How many evaluations in the first size one in the second is worth, at least 1."""
+    return max(1, round(second[0] * second[1] / (first[0] * first[1])))
+
+
+def _evaluations(
+    timeline: Timeline, wanted: Shot | Trunk, start: int, stop: int | None = None
+) -> int:
+    """U-Net evaluations of one picture from a step up to another; with None to the end."""
+    sampler, steps = describe(timeline.sampler), timeline.steps
+    total = sampler.unet_calls(steps)
+    end = total if stop is None else min(total, sampler.calls * stop)
+    passes = _passes(wanted, timeline.prompts)
+    count = 0
+    for call in range(min(total, sampler.calls * start), end):
+        guided = active(timeline.guidance, share_of(call // sampler.calls, steps))
+        count += passes if guided or passes > 2 else 1
+    return count
 
 
 def _inversions(shot: Shot) -> set[Inversion]:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from PIL.Image import Image
 
@@ -17,6 +18,7 @@ from . import __version__
 from .core.timeline import Retiming, Timeline
 from .errors import SdcreativeError, UsageError
 from .estimate import say_plan
+from .guarding import Guard
 from .interrupts import unbroken
 from .media.replay import there_and_back
 from .media.writers import Writer
@@ -24,9 +26,9 @@ from .models.digests import model_digest
 from .models.facts import reading_notes
 from .models.placement import device_name, dtype_name
 from .models.places import ModelPlace, locate
-from .models.sizes import fit_size, native_size
+from .models.sizes import film_sizes
 from .outlet import Outlet
-from .planning import plan
+from .planning import Plan, plan
 from .progress import Bar
 from .provenance import library_versions, tags
 from .retiming import RetimingReport, retime
@@ -82,23 +84,26 @@ def produce(
     place = locate(settings)
     for note in reading_notes(place):
         report(note)
-    size = fit_size(timeline.size, *native_size(place))
+    first, size = film_sizes(timeline, place)
     job = _Production(
         tool,
         settings,
         default_name,
         timeline,
         place,
+        first,
         size,
         output,
         report,
         metadata,
         studios or Studios(),
     )
+    # A model without a checker, where one is needed, is said before anything is rendered.
+    _ = job.guard
     if dry_run:
         job.outlet.writer(overwrite=True).abort()
         film = job.outlet.processed
-        say_plan(job.studio, plan(timeline), size, settings.batch_size, output, film, report)
+        say_plan(job.studio, job.plan(timeline), first, settings.batch_size, output, film, report)
         return None
     if keep:
         job.render_and_keep(overwrite)
@@ -114,6 +119,7 @@ class _Production:
     name: str
     timeline: Timeline
     place: ModelPlace
+    first: tuple[int, int]
     size: tuple[int, int]
     output: str
     report: Report
@@ -123,7 +129,20 @@ class _Production:
     @property
     def studio(self) -> Studio:
         """The model, loaded when it is first needed; a film that is only encoded needs none."""
-        return self.studios.load(self.place, self.settings.device, self.settings.dtype)
+        settings = self.settings
+        return self.studios.load(self.place, settings.device, settings.dtype, settings.low_memory)
+
+    @cached_property
+    def guard(self) -> Guard:
+        """What looks at the finished pictures."""
+
+        def load() -> Any:
+            from .models.safety import load_safety
+
+            parts = self.studio.parts
+            return load_safety(self.place.path, parts.device, parts.dtype)
+
+        return Guard(self.settings.safety, self.place, load)
 
     @cached_property
     def digest(self) -> str:
@@ -141,6 +160,12 @@ class _Production:
             self.settings.beside,
             device_name(self.settings.device),
         )
+
+    def plan(
+        self, timeline: Timeline, composes: Callable[[int], bool] = lambda index: True
+    ) -> Plan:
+        """What a timeline will take."""
+        return plan(timeline, composes, (self.first, self.size))
 
     def _tags(self) -> dict[str, str] | None:
         if not self.metadata:
@@ -221,7 +246,7 @@ class _Production:
         return dtype_name(self.settings.dtype, device_name(self.settings.device))
 
     def _keys(self, timeline: Timeline) -> list[str]:
-        return list(frame_keys(timeline, model=self.digest, size=self.size, dtype=self.dtype))
+        return list(frame_keys(timeline, model=self.digest, size=self.first, dtype=self.dtype))
 
     def _placed(self, timeline: Timeline, retiming: Retiming, run: Run) -> Timeline:
         """Frames at equal visual steps; what was measured once is not measured again."""
@@ -241,7 +266,7 @@ class _Production:
     def _measured(
         self, timeline: Timeline, keep: Callable[[Timeline], Kept]
     ) -> tuple[Timeline, RetimingReport]:
-        work = plan(timeline)
+        work = self.plan(timeline)
         with Bar(work.probing, 0) as bar:
 
             def render(probe: Timeline) -> Generator[Image, None, None]:
@@ -251,14 +276,15 @@ class _Production:
 
     def _write(self, writer: Writer, timeline: Timeline, kept: Kept) -> None:
         """Put all pictures into the file, those that are missing rendered."""
-        work = plan(timeline, lambda index: kept.composes(index) and not kept.finished(index))
+        work = self.plan(timeline, lambda index: kept.composes(index) and not kept.finished(index))
         film = self.outlet.processed
         made = 0
         try:
             with (
                 writer,
                 Bar(work.evaluations, film.length) as bar,
-                closing(self._pictures(timeline, kept, bar.advance)) as pictures,
+                closing(self._pictures(timeline, kept, bar.advance)) as rendered,
+                closing(self.guard.watch(rendered)) as pictures,
                 closing(self.outlet.process(pictures)) as processed,
             ):
                 for picture in processed:
@@ -271,6 +297,8 @@ class _Production:
             raise
         files = ", ".join((self.output, *self.settings.beside))
         self.report(f"{files}: {self.outlet.summary}, seed {self.settings.seed}")
+        if found := self.guard.summary():
+            self.report(found)
 
     def _pictures(
         self, timeline: Timeline, kept: Kept, on_evaluations: Callable[[int], None]

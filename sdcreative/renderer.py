@@ -198,7 +198,7 @@ class Renderer:
     def _denoised(self, shots: list[Prepared]) -> Tensor:
         """Final latents (N, C, h, w); in smaller batches from here on, should memory end."""
         try:
-            with wrapping([self.parts.unet, self.parts.vae], self.timeline.seamless):
+            with wrapping([self.parts.vae], self.timeline.seamless):
                 finished = torch.cat(halving(self.denoiser.latents, shots, self._shrink))
         except RuntimeError as error:
             if not is_out_of_memory(error):

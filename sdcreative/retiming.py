@@ -184,13 +184,18 @@ class _Probe:
             i: picture for i, shot in enumerate(shots) for end, picture in self._ends if end == shot
         }
         missing = [shot for i, shot in enumerate(shots) if i not in known]
-        timeline = Timeline(
-            lambda: missing,
-            len(missing),
+        # Measured as the film is sampled, but for what comes after: sound, loop, second pass.
+        timeline = replace(
+            self.timeline,
+            frames=lambda: missing,
+            length=len(missing),
             steps=self.retiming.steps,
-            sampler=self.timeline.sampler,
-            prompts=self.timeline.prompts,
-            size=self.timeline.size,
+            ping_pong=False,
+            closed=False,
+            retiming=None,
+            columns=None,
+            sound=None,
+            hires=None,
         )
         made = iter(list(self.render(timeline)) if missing else [])
         self.rendered += len(missing)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator
 
-from .errors import UsageError
+from .core.large import Tiling
+from .setting_groups import (
+    EmbeddingUse,
+    GuidanceSettings,
+    HiresSettings,
+    LoraUse,
+    Name,
+    Size,
+    SizesSettings,
+    Swap,
+    as_value_error,
+)
+from .setting_groups import Strict as Strict
 
 
 def _known_device(name: str) -> str:
@@ -27,40 +31,6 @@ def _known_device(name: str) -> str:
 Device = Annotated[str, AfterValidator(_known_device)]
 
 
-def parse_size(value: Any) -> tuple[int, int]:
-    """(width, height) from 512, "512", "768x512" or [768, 512]; at least 8 pixels a side."""
-    numbers: Any = value
-    if isinstance(value, int) and not isinstance(value, bool):
-        numbers = [value, value]
-    elif isinstance(value, str) and (match := re.fullmatch(r"(\d{1,5})(?:[xX](\d{1,5}))?", value)):
-        numbers = [int(match[1]), int(match[2] or match[1])]
-    pair = list(numbers) if isinstance(numbers, list | tuple) else []
-    if len(pair) != 2 or not all(type(n) is int and n >= 8 for n in pair):
-        raise ValueError(f"{value!r} is not a size; give pixels (512) or WIDTHxHEIGHT (768x512)")
-    return pair[0], pair[1]
-
-
-Size = Annotated[
-    tuple[int, int],
-    BeforeValidator(parse_size),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 8},
-                {"type": "string", "pattern": r"^\d{1,5}([xX]\d{1,5})?$"},
-                {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
-            ]
-        }
-    ),
-]
-
-
-class Strict(BaseModel):
-    """Settings without guessing: unknown keys, wrong types, NaN and infinity are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
 def _processors(value: list[Any]) -> list[Any]:
     if value:
         from .processors import check_processors
@@ -69,38 +39,15 @@ def _processors(value: list[Any]) -> list[Any]:
     return value
 
 
-Scale = Annotated[float, Field(ge=-10, le=10)]
-
-
-class LoraUse(Strict):
-    """A LoRA, and how strongly it acts."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    file: Annotated[str, Field(min_length=1)]
-    """a file, or a name in ``addon_folders``"""
-    scale: Scale = 1.0
-    """of what it adds; 0 leaves it out"""
-    text_scale: Scale | None = None
-    """of what it adds to the text encoder; the same if left out"""
-
-
-class EmbeddingUse(Strict):
-    """A textual-inversion embedding, and the word for it."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    file: Annotated[str, Field(min_length=1)]
-    """a file, or a name in ``addon_folders``"""
-    token: Annotated[str, Field(min_length=1)] | None = None
-    """the word in prompts; the file's own if left out"""
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
 
 
 def _as_file(value: Any) -> Any:
     return {"file": value} if isinstance(value, str) else value
 
 
-PLACES = {"output", "also", "device", "batch_size", "offline"}
+PLACES = {"output", "also", "device", "batch_size", "offline", "models_dir", "low_memory"}
 """Keys of RenderSettings that say where and how fast, not what."""
 
 
@@ -115,12 +62,16 @@ class RenderSettings(Strict):
     """what the model predicts, whatever it says; decides between files of Stable Diffusion 2"""
     ema: bool = False
     """the averaged weights (EMA) of a checkpoint file that also has the last ones"""
-    loras: list[Annotated[LoraUse, BeforeValidator(_as_file)]] = []
+    loras: list[Annotated[LoraUse, BeforeValidator(_as_file)]] = Field(default=[])
     """added to the model; <lora:name:0.8> in a prompt is the same"""
-    embeddings: list[Annotated[EmbeddingUse, BeforeValidator(_as_file)]] = []
+    embeddings: list[Annotated[EmbeddingUse, BeforeValidator(_as_file)]] = Field(default=[])
     """new words for prompts, learned by textual inversion"""
-    addon_folders: list[str] = []
-    """where LoRAs and embeddings are found by their names; ComfyUI's and A1111's folders too"""
+    models_dir: Annotated[list[Name], BeforeValidator(_as_list)] = Field(default=[])
+    """folders where models, LoRAs and embeddings are found by name; ComfyUI's and A1111's too"""
+    swap: Swap = Swap()
+    """parts that come from elsewhere: vae, scheduler, text_encoder"""
+    clip_skip: Annotated[int, Field(ge=1, le=24)] = 1
+    """layer of the text encoder, counted from the last: 2 is A1111's "clip skip 2" """
     sampler: str = "DPM++ 2M"
     """such as Euler a or DPM++ 2M Karras; case, spaces and hyphens do not matter"""
     steps: Annotated[int, Field(ge=1, le=1000)] = 20
@@ -133,7 +84,19 @@ class RenderSettings(Strict):
     """how closely to follow the prompt; 1 switches guidance off"""
     prompt_syntax: Literal["a1111", "plain"] = "a1111"
     """a1111 reads (word:1.2), [a:b:0.5], AND, {a|b} in prompts; plain takes them as text"""
-    process: Annotated[list[str | dict[str, Any]], AfterValidator(_processors)] = []
+    guidance: GuidanceSettings = GuidanceSettings()
+    """rescale, interval and schedule of guidance"""
+    sizes: SizesSettings | None = None
+    """what Stable Diffusion XL is told of sizes; those of the film if left out"""
+    tile: Annotated[int, Field(ge=8)] | None = None
+    """side in pixels of overlapping windows, for sizes larger than the model's own"""
+    tile_overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.25
+    """share of a window's side that neighbours have in common"""
+    hires: HiresSettings | None = None
+    """a second pass in a larger size"""
+    safety: Literal["off", "report", "stop"] = "off"
+    """what the model's safety checker leads to, where it has one"""
+    process: Annotated[list[str | dict[str, Any]], AfterValidator(_processors)] = Field(default=[])
     """what is done with the pictures before they are written, such as deflicker"""
     output: Annotated[str, Field(min_length=1)] | None = None
     """file to write; its ending chooses the format"""
@@ -143,6 +106,8 @@ class RenderSettings(Strict):
     """auto is float16 on CUDA and float32 elsewhere"""
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     """pictures denoised together; suited to device and size if left out"""
+    low_memory: bool = False
+    """keep only the part of the model that is at work on the device, and decode in tiles"""
     offline: bool = False
     """never ask the model hub"""
 
@@ -150,6 +115,17 @@ class RenderSettings(Strict):
     def reading(self) -> Literal["weighted", "plain"]:
         """How a timeline reads its prompts."""
         return "plain" if self.prompt_syntax == "plain" else "weighted"
+
+    def sampling(self) -> dict[str, Any]:
+        """Fields of a timeline that these settings decide, whichever tool made it."""
+        return {
+            "prompts": self.reading,
+            "clip_skip": self.clip_skip,
+            "guidance": self.guidance.style(),
+            "sizes": self.sizes and self.sizes.told(),
+            "tiling": None if self.tile is None else Tiling(self.tile, self.tile_overlap),
+            "hires": self.hires and self.hires.asked(),
+        }
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -161,7 +137,5 @@ class RenderSettings(Strict):
     def _canonical(cls, name: str) -> str:
         from .models.sampler_names import canonical
 
-        try:
+        with as_value_error():
             return canonical(name)
-        except UsageError as error:
-            raise ValueError(str(error)) from error

@@ -22,7 +22,7 @@ from .media.output import write_text
 from .media.sound_files import sound_info
 from .models.digests import model_digest
 from .models.places import locate
-from .models.sizes import fit_size, native_size
+from .models.sizes import film_sizes
 from .produce import produce
 from .runs.home import models_file, music_folder
 from .runs.manifest import Published
@@ -175,7 +175,7 @@ class _Track:
         digest, size = "", (0, 0)
         if isinstance(settings, RenderSettings) and self.timeline is not None:
             model = locate(settings)
-            size = fit_size(self.timeline.size, *native_size(model))
+            size, _ = film_sizes(self.timeline, model)
             digest = model_digest(model, models_file())
         resolved = settings.model_dump(mode="json", exclude=PLACES)
         name = run_id(tool.name, NAME, resolved, digest, size)

@@ -22,6 +22,7 @@ from .planning import Plan
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
     from .runs.kept import Kept
 
@@ -47,6 +48,7 @@ class Studio:
         offline: bool = False,
         prediction_type: str | None = None,
         ema: bool = False,
+        low_memory: bool = False,
     ) -> Studio:
         """Load a model.
 
@@ -58,6 +60,7 @@ class Studio:
             offline: never ask the hub; HF_HUB_OFFLINE=1 does the same.
             prediction_type: epsilon or v_prediction, whatever the model says.
             ema: the averaged weights of a single file that also has the last ones.
+            low_memory: keep only what is at work on the device, and decode in tiles.
 
         Raises:
             ModelError: not found, or not to be trusted.
@@ -69,7 +72,7 @@ class Studio:
         if not isinstance(model, ModelPlace):
             path = fetch(resolve(model, offline=offline), offline)
             model = ModelPlace(path, prediction_type, ema)
-        return cls(load_parts(model, device=where, dtype=precision))
+        return cls(load_parts(model, device=where, dtype=precision, low_memory=low_memory))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -153,10 +156,12 @@ class Studio:
         Raises:
             UsageError: a side that is no multiple of the model's step; the nearest is named.
         """
-        return fit_size(size, self.parts.sample_size, self.parts.downsampling)
+        return fit_size(size, self.parts.sample_size, self.parts.multiple)
 
     def suggested_batch_size(self, size: tuple[int, int]) -> int:
         """Pictures to denoise together where nobody says: enough to keep the device busy."""
+        if self.parts.low_memory:
+            return 1
         area = size[0] * size[1] // self.parts.downsampling**2
         budget, most = (2048, 8) if self.parts.device.type == "cpu" else (65536, 64)
         return max(1, min(most, budget // area))
@@ -165,22 +170,24 @@ class Studio:
         """Seconds that a plan will take here, from timed U-Net calls and decodings."""
         import torch
 
-        from .core.conditioning import Conditioning, stack
+        from .core.guidance import predict_guided
+        from .embeddings import Embeddings, Row
         from .models.denoiser import predictor
-        from .models.text import encode
         from .models.vae import decode_latents
 
         factor = self.parts.downsampling
         shape = (self.parts.latent_channels, size[1] // factor, size[0] // factor)
-        rows = 2 * min(batch_size, plan.shots)
-        conditioning: Conditioning = stack([encode(self.parts, [""])[0]] * rows)
-        latents = torch.zeros(rows, *shape, device=self.parts.device)
-        predict = predictor(self.parts.unet)
+        count = min(batch_size, plan.shots)
+        embeddings = Embeddings(self.parts, size=size)
+        rows = [Row(*embeddings.pair(Blend(""), Blend(""), 7.5), 7.5, beside=self._beside(shape))]
+        guidance = embeddings.guidance(rows * count)
+        latents = torch.zeros(count, *shape, device=self.parts.device)
+        predict = predictor(self.parts)
         seconds = []
         for _ in range(2):
             began = time.perf_counter()
             with torch.inference_mode():
-                latents = predict(latents, torch.tensor(500), conditioning).float()
+                latents = predict_guided(predict, latents, torch.tensor(500), guidance)
                 float(latents.sum())
             seconds.append(time.perf_counter() - began)
         pictures = torch.zeros(min(batch_size, plan.rendered), *shape, device=self.parts.device)
@@ -189,22 +196,34 @@ class Studio:
             began = time.perf_counter()
             decode_latents(self.parts, pictures)
             decoding.append(time.perf_counter() - began)
-        denoising = (plan.evaluations + plan.probing) * min(seconds) / rows
+        denoising = (plan.evaluations + plan.probing) * min(seconds) / (2 * count)
         return denoising + (plan.rendered + plan.probes) * min(decoding) / len(pictures)
+
+    def _beside(self, shape: tuple[int, ...]) -> Tensor | None:
+        """Zeros in the shape of what an inpainting checkpoint sees beside latents of that shape."""
+        import torch
+
+        channels, height, width = shape
+        device = self.parts.device
+        return (
+            torch.zeros(channels + 1, height, width, device=device) if self.parts.inpaints else None
+        )
 
 
 class Studios:
     """The model that was loaded last, for jobs that come one after another."""
 
     def __init__(self) -> None:
-        self._last: tuple[tuple[ModelPlace, str, str], Studio] | None = None
+        self._last: tuple[tuple[ModelPlace, str, str, bool], Studio] | None = None
 
-    def load(self, place: Path | ModelPlace, device: str, dtype: str) -> Studio:
+    def load(
+        self, place: Path | ModelPlace, device: str, dtype: str, low_memory: bool = False
+    ) -> Studio:
         """A model from a folder or file; the one before it is let go first."""
         place = as_place(place)
-        wanted = (place, device, dtype)
+        wanted = (place, device, dtype, low_memory)
         if self._last is None or self._last[0] != wanted:
             self._last = None
-            studio = Studio.load(place, device=device, dtype=dtype)
+            studio = Studio.load(place, device=device, dtype=dtype, low_memory=low_memory)
             self._last = wanted, studio
         return self._last[1]

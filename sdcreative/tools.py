@@ -58,7 +58,7 @@ class PictureTool:
             raise UsageError(f"{key}: {error}" if key else str(error)) from error
         if not isinstance(settings, RenderSettings):
             return timeline
-        return worded(timeline, settings.reading, max(0, settings.seed))
+        return worded(timeline, settings.sampling(), max(0, settings.seed))
 
 
 @dataclass(frozen=True)

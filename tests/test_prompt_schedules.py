@@ -14,9 +14,10 @@ from torch import Tensor
 from sdcreative import Blend, Curve, Inversion, Noise, RenderSettings, Shot, Studio, Timeline, Trunk
 from sdcreative.core.conditioning import Conditioning
 from sdcreative.core.prompt_programme import Programme, compose, layered
-from sdcreative.core.sampling import Guidance, denoise, initial_latents, predict_guided
+from sdcreative.core.guidance import predict_guided
+from sdcreative.core.sampling import Guidance, denoise, initial_latents
 from sdcreative.denoising import Denoiser
-from sdcreative.embeddings import Embeddings
+from sdcreative.embeddings import Embeddings, Row
 from sdcreative.models.denoiser import predictor
 from sdcreative.models.samplers import build_sampler
 from sdcreative.planning import plan
@@ -60,10 +61,10 @@ def step_by_step(studio: Studio, prompts: list[str], scale: float = SCALE) -> Te
         for step, prompt in enumerate(prompts):
             pair = embeddings.pair(Blend(prompt), Blend(""), scale)
             found = denoise(
-                predictor(studio.parts.unet),
+                predictor(studio.parts),
                 sampler,
                 found,
-                embeddings.guidance([(*pair, scale)]),
+                embeddings.guidance([Row(*pair, scale)]),
                 start=step,
                 stop=step + 1,
                 generators=[generator],
@@ -256,7 +257,7 @@ def test_plain_prompts_cost_nothing_more(studio: Studio) -> None:
     embeddings = Embeddings(studio.parts)
     pair = embeddings.pair(Blend(BEAR, APPLE, 0.4), Blend(""), SCALE)
     assert all(isinstance(one, Conditioning) for one in pair)
-    guidance = embeddings.guidance([(*pair, SCALE)] * 2)
+    guidance = embeddings.guidance([Row(*pair, SCALE)] * 2)
     assert guidance.later == () and guidance.layers == []
     assert guidance.at(5) is guidance
 
@@ -264,7 +265,7 @@ def test_plain_prompts_cost_nothing_more(studio: Studio) -> None:
 def test_alternating_prompts_are_kept_once(studio: Studio) -> None:
     embeddings = Embeddings(studio.parts, steps=20)
     pair = embeddings.pair(Blend(f"[{BEAR}|{APPLE}]"), Blend(""), SCALE)
-    guidance = embeddings.guidance([(*pair, SCALE)])
+    guidance = embeddings.guidance([Row(*pair, SCALE)])
     assert len(guidance.later) == 19
     assert len({id(guidance.at(step).conditional) for step in range(20)}) == 2
 

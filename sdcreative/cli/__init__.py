@@ -15,6 +15,7 @@ from .. import __version__
 from ..errors import SdcreativeError, UsageError
 from ..host import Host, plugins_enabled
 from .batch import batch_command
+from .models import models_group
 from .plugins import plugins_group
 from .presets import presets_group
 from .provenance import diff_command, from_command
@@ -94,6 +95,7 @@ def build_cli(host: Host) -> click.Group:
         storyboard_command(host),
         spectrogram_group(),
         tokens_command(),
+        models_group(),
     ):
         group.add_command(command)
     return group

@@ -21,6 +21,8 @@ class Conditioning:
         embeddings: one vector for each token, (N, T, W). A long prompt is several chunks of the
             text encoder's length, one after another: T is a multiple of it.
         pooled: one vector for each prompt, (N, P), for models that ask for it; else None.
+        sizes: original height and width, top and left of the crop, target height and width in
+            pixels, (N, 6), as Stable Diffusion XL is told them; None until a batch is made.
 
     Raises:
         UsageError: other shapes.
@@ -28,6 +30,7 @@ class Conditioning:
 
     embeddings: Tensor
     pooled: Tensor | None = None
+    sizes: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.embeddings.shape)
@@ -163,9 +166,11 @@ def stack(conditionings: Sequence[Conditioning]) -> Conditioning:
         raise UsageError("no conditioning to stack; give at least one")
     _check_alike(conditionings)
     pooled = [each.pooled for each in conditionings if each.pooled is not None]
+    sizes = [each.sizes for each in conditionings if each.sizes is not None]
     return Conditioning(
         torch.cat([each.embeddings for each in conditionings]),
         torch.cat(pooled) if pooled else None,
+        torch.cat(sizes) if sizes else None,
     )
 
 

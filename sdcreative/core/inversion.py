@@ -8,7 +8,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from .sampling import Guidance, Predict, predict_guided
+from .guidance import predict_guided
+from .sampling import Guidance, Predict
 from .shots import INVERSION_ITERATIONS
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
@@ -28,26 +29,67 @@ class Path:
     alphas: Tensor
     prediction: Prediction = "epsilon"
 
+    def before(self, step: int, after: Tensor, guess: Tensor, output: Tensor) -> Tensor:
+        """Latents at a step from which DDIM comes to those after it.
+
+        A step of DDIM (Song et al. 2021, eq. 12 with sigma = 0) is, with a = sqrt(alpha) and
+        s = sqrt(1 - alpha), x' = a'/a x + (s' - a'/a s) e(x, t).
+
+        Args:
+            step: counted from 0.
+            after: (N, C, h, w), x'.
+            guess: (N, C, h, w), about x.
+            output: what the model says of the guess.
+        """
+        here, following = self.alphas[step : step + 2].sqrt()
+        noise, noise_after = (1 - self.alphas[step : step + 2]).sqrt()
+        scale = here / following
+        error = as_noise(output, guess, here, noise, self.prediction)
+        found: Tensor = scale * after + (noise - scale * noise_after) * error
+        return found
+
+
+@dataclass(frozen=True)
+class FlowPath:
+    """The noise levels that Euler goes through with a model of flow matching.
+
+    Attributes:
+        timesteps: (S,) of the S steps, falling.
+        sigmas: (S + 1,) noise levels at these, and at the end; 1 is noise alone.
+    """
+
+    timesteps: Tensor
+    sigmas: Tensor
+
+    def before(self, step: int, after: Tensor, guess: Tensor, output: Tensor) -> Tensor:
+        """Latents at a step from which Euler comes to those after it.
+
+        Of a velocity v = noise - clean, a step is x' = x + (sigma' - sigma) v(x, t); the arguments
+        are those of ``Path.before``.
+        """
+        here, following = self.sigmas[step : step + 2]
+        found: Tensor = after + (here - following) * output
+        return found
+
 
 def invert(
     predict: Predict,
     clean: Tensor,
     guidance: Guidance,
-    path: Path,
+    path: Path | FlowPath,
     *,
     iterations: int = INVERSION_ITERATIONS,
     on_call: Callable[[int], None] = lambda rows: None,
 ) -> Tensor:
-    """The latents at the start of the path from which DDIM comes to the clean ones.
+    """The latents at the start of the path from which sampling comes to the clean ones.
 
-    A step of DDIM (Song et al. 2021, eq. 12 with sigma = 0) is, with a = sqrt(alpha) and
-    s = sqrt(1 - alpha), x' = a'/a x + (s' - a'/a s) e(x, t). Solved for x it has x on both sides;
-    it is found by fixed-point iteration, as in Pan et al. 2023 ("Effective Real Image Editing
-    with Accelerated Iterative Diffusion Inversion", eq. 6), from x = x' on. One iteration is plain
-    DDIM inversion.
+    A step solved for the latents before it has them on both sides; they are found by fixed-point
+    iteration, as in Pan et al. 2023 ("Effective Real Image Editing with Accelerated Iterative
+    Diffusion Inversion", eq. 6), from those after it on. One iteration is plain DDIM inversion, or
+    Euler's steps backwards.
 
     Args:
-        predict: the U-Net.
+        predict: the denoiser.
         clean: (N, C, h, w) latents of pictures.
         guidance: conditioning and scales of the N rows.
         path: its noise levels.
@@ -59,14 +101,10 @@ def invert(
     """
     latents = clean
     for step in reversed(range(len(path.timesteps))):
-        time, (here, after) = path.timesteps[step], path.alphas[step : step + 2].sqrt()
-        noise, noise_after = (1 - path.alphas[step : step + 2]).sqrt()
-        scale = here / after
-        known, guess = scale * latents, latents
+        time, guess = path.timesteps[step], latents
         for _ in range(iterations):
             output = predict_guided(predict, guess, time, guidance.at(step))
-            error = as_noise(output, guess, here, noise, path.prediction)
-            guess = known + (noise - scale * noise_after) * error
+            guess = path.before(step, latents, guess, output)
             on_call(len(clean))
         latents = guess
     return latents

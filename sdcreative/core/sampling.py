@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .conditioning import Conditioning, guide, stack
-from .prompt_programme import Layer, compose
+from .conditioning import Conditioning
+from .guidance import predict_guided
+from .guidance_style import PLAIN, GuidanceStyle, share_of
+from .prompt_programme import Layer
 
 Predict = Callable[[Tensor, Tensor, Conditioning], Tensor]
 """(model input (M, C, h, w), timestep (), conditioning of M rows) -> output (M, C, h, w)"""
@@ -27,6 +29,9 @@ class Guidance:
         scale: (N,) guidance scales.
         layers: whose the conditional rows are, where a picture has several.
         later: (first step, what is used from there on) in order.
+        sizes: (N, 6) for models that are told sizes, as in ``Conditioning``.
+        beside: (N, K, h, w) for models that see more than the latents: to inpaint, a mask and the
+            latents of the masked picture.
     """
 
     conditional: Conditioning
@@ -34,6 +39,8 @@ class Guidance:
     scale: Tensor
     layers: Sequence[Layer] = ()
     later: Sequence[tuple[int, Guidance]] = ()
+    sizes: Tensor | None = None
+    beside: Tensor | None = None
 
     def at(self, step: int) -> Guidance:
         """What is used in a step, counted from 0."""
@@ -58,6 +65,11 @@ class Inpainting:
 def first_call(sampler: Any, step: int) -> int:
     """Where in ``sampler.timesteps`` a step begins; some samplers make two calls a step."""
     return min(step * int(sampler.order), len(sampler.timesteps))
+
+
+def whole_steps(sampler: Any) -> int:
+    """How many steps a sampler takes; the last of those of two calls has but one."""
+    return -(-len(sampler.timesteps) // int(sampler.order))
 
 
 def initial_latents(sampler: Any, noise: Tensor, clean: Tensor | None, step: int) -> Tensor:
@@ -85,6 +97,7 @@ def denoise(
     stop: int,
     generators: Sequence[torch.Generator],
     inpainting: Inpainting | None = None,
+    style: GuidanceStyle = PLAIN,
     on_call: Callable[[int], None] = lambda rows: None,
 ) -> Tensor:
     """Take the steps from ``start`` up to ``stop``.
@@ -99,19 +112,24 @@ def denoise(
         stop: the step before which to end; the number of steps for a finished picture.
         generators: one per row, on the CPU, for samplers that add noise.
         inpainting: the part to keep.
+        style: how guidance acts over the steps.
         on_call: told the number of rows after every call of the U-Net; may raise to stop.
 
     Returns:
         Latents (N, C, h, w), float32.
     """
     timesteps = sampler.timesteps
+    order, steps = int(sampler.order), whole_steps(sampler)
     last = first_call(sampler, stop)
     random = "generator" in inspect.signature(sampler.step).parameters
     extra = {"generator": list(generators)} if random else {}
     for i in range(first_call(sampler, start), last):
         time = timesteps[i]
-        now = guidance.at(i // int(sampler.order))
-        output = predict_guided(predict, sampler.scale_model_input(latents, time), time, now)
+        step = i // order
+        seen = sampler.scale_model_input(latents, time)
+        output = predict_guided(
+            predict, seen, time, guidance.at(step), style, share_of(step, steps), sampler
+        )
         latents = sampler.step(output, time, latents, return_dict=False, **extra)[0]
         if inpainting is not None:
             kept = inpainting.latents
@@ -121,16 +139,3 @@ def denoise(
             latents = torch.lerp(kept, latents, inpainting.mask)
         on_call(len(latents))
     return latents
-
-
-def predict_guided(predict: Predict, latents: Tensor, time: Tensor, guidance: Guidance) -> Tensor:
-    """Model output with classifier-free guidance, both halves in one batch."""
-    if guidance.unconditional is None:
-        return predict(latents, time, guidance.conditional).float()
-    both = stack([guidance.unconditional, guidance.conditional])
-    towards = [latents[layer.pictures] for layer in guidance.layers] or [latents]
-    output = predict(torch.cat([latents, *towards]), time, both).float()
-    free, conditioned = output[: len(latents)], output[len(latents) :]
-    if guidance.layers:
-        return compose(free, conditioned, guidance.scale, guidance.layers)
-    return guide(free, conditioned, guidance.scale)

@@ -197,6 +197,21 @@ Following = Follow | Continuation
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """What Stable Diffusion XL is told of a picture's sizes (Podell et al. 2023, section 2.2).
+
+    Attributes:
+        original: (width, height) of the picture before it was scaled; small ones look coarse.
+        crop: (left, top) of what was cut off; (0, 0) shows things whole.
+        target: (width, height) that it is shown in.
+    """
+
+    original: tuple[float, float]
+    crop: tuple[float, float] = (0.0, 0.0)
+    target: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class Shot:
     """One denoised picture.
 
@@ -210,6 +225,7 @@ class Shot:
             ``Continuation`` is not for the first shot of a timeline.
         mask: with ``image``; white is painted anew, black is kept.
         strength: with ``image``: 0 gives it back unchanged, 1 starts from pure noise.
+        sizes: what models are told that ask for it; None for those of the film.
     """
 
     prompt: Blend
@@ -220,3 +236,4 @@ class Shot:
     image: Image | Crossfade | Following | None = None
     mask: Image | None = None
     strength: float = 1.0
+    sizes: Sizes | None = None

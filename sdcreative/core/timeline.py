@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from .guidance_style import PLAIN, GuidanceStyle
+from .large import Hires, Tiling
 from .prompt_words import Prompts
-from .shots import Shot
+from .shots import Shot, Sizes
 
 if TYPE_CHECKING:
     from ..spectral.score import Score
@@ -113,6 +115,11 @@ class Timeline:
         score: how the pictures are heard, where they are music.
         prompts: weighted reads AUTOMATIC1111's syntax in all prompts, as ``core.prompt_syntax``
             says; plain takes every character as text.
+        clip_skip: layer of the text encoders, counted from the last as AUTOMATIC1111 does.
+        guidance: how guidance acts over the steps.
+        sizes: what models are told that ask for it, where a shot does not say.
+        tiling: windows in which large pictures are denoised; None for all at once.
+        hires: a second pass in a larger size; ``size`` is that of the first.
     """
 
     frames: Callable[[], Iterable[Frame]]
@@ -130,6 +137,11 @@ class Timeline:
     voices: int = 1
     score: Score | None = None
     prompts: Prompts = "weighted"
+    clip_skip: int = 1
+    guidance: GuidanceStyle = PLAIN
+    sizes: Sizes | None = None
+    tiling: Tiling | None = None
+    hires: Hires | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         return iter(self.frames())

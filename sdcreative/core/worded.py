@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from .prompt_wildcards import expand_wildcards
-from .prompt_words import Prompts
 from .shots import Blend, Curve, Shot
-from .timeline import Arc, Frame, Retiming, Timeline
+from .timeline import Frame, Timeline
 
 
-def worded(timeline: Timeline, prompts: Prompts, seed: int) -> Timeline:
-    """The timeline with its prompts read that way.
+def worded(timeline: Timeline, fields: Mapping[str, Any], seed: int) -> Timeline:
+    """The timeline with fields that its settings decide, and with its wildcards chosen.
 
     Args:
         timeline: prompts may hold ``{a|b}``, those of inverted pictures aside.
-        prompts: as in ``Timeline``; plain leaves wildcards as they stand.
+        fields: of ``Timeline``; where prompts are plain, wildcards stay as they stand.
         seed: chooses among wildcards; the same text is the same choice all along the timeline.
     """
-    if prompts == "plain":
-        return replace(timeline, prompts=prompts, retiming=_retimed(timeline, prompts, seed))
+    prompts = fields.get("prompts", timeline.prompts)
+
+    def chosen(shot: Shot) -> Shot:
+        return shot if prompts == "plain" else _chosen(shot, seed)
 
     def frames() -> Iterator[Frame]:
         for frame in timeline:
-            yield _chosen(frame, seed) if isinstance(frame, Shot) else frame
+            yield chosen(frame) if isinstance(frame, Shot) else frame
 
-    return replace(
-        timeline, frames=frames, prompts=prompts, retiming=_retimed(timeline, prompts, seed)
-    )
-
-
-def _retimed(timeline: Timeline, prompts: Prompts, seed: int) -> Retiming | None:
-    """The same for the timeline that is measured first, and the one made of what was measured."""
-    if (retiming := timeline.retiming) is None:
-        return None
-
-    def shot(segment: int, t: float) -> Shot:
-        found = retiming.shot(segment, t)
-        return found if prompts == "plain" else _chosen(found, seed)
-
-    def again(arcs: Sequence[Arc]) -> Timeline:
-        return worded(retiming.timeline(arcs), prompts, seed)
-
-    return replace(retiming, shot=shot, timeline=again)
+    retiming = timeline.retiming
+    if retiming is not None:
+        # The same for what is measured first, and for what is made of what was measured.
+        measured, again = retiming.shot, retiming.timeline
+        retiming = replace(
+            retiming,
+            shot=lambda segment, t: chosen(measured(segment, t)),
+            timeline=lambda arcs: worded(again(arcs), fields, seed),
+        )
+    return replace(timeline, frames=frames, retiming=retiming, **fields)
 
 
 def _chosen(shot: Shot, seed: int) -> Shot:

@@ -12,20 +12,37 @@ from .checks import check_config, check_weights_file, find_weights, read_json
 from .loading import quiet
 
 
-def build_autoencoder(channels: Sequence[int], layers: int, latent_channels: int, size: int) -> Any:
-    """A KL autoencoder; downsampling is 2 ** (len(channels) - 1)."""
-    quiet()
-    from diffusers import AutoencoderKL
+def build_autoencoder(
+    channels: Sequence[int],
+    layers: int,
+    latent_channels: int,
+    size: int,
+    codebook: int | None = None,
+) -> Any:
+    """An autoencoder; downsampling is 2 ** (len(channels) - 1).
 
-    return AutoencoderKL(
-        block_out_channels=tuple(channels),
-        down_block_types=("DownEncoderBlock2D",) * len(channels),
-        up_block_types=("UpDecoderBlock2D",) * len(channels),
-        layers_per_block=layers,
-        latent_channels=latent_channels,
-        norm_num_groups=8,
-        sample_size=size,
-    )
+    Args:
+        channels: of each level.
+        layers: residual blocks of a level.
+        latent_channels: of the latents.
+        size: side in pixels of the pictures that it is trained on.
+        codebook: number of codes of a VQModel; None for an AutoencoderKL.
+    """
+    quiet()
+    from diffusers import AutoencoderKL, VQModel
+
+    shape: dict[str, Any] = {
+        "block_out_channels": tuple(channels),
+        "down_block_types": ("DownEncoderBlock2D",) * len(channels),
+        "up_block_types": ("UpDecoderBlock2D",) * len(channels),
+        "layers_per_block": layers,
+        "latent_channels": latent_channels,
+        "norm_num_groups": 8,
+        "sample_size": size,
+    }
+    if codebook is None:
+        return AutoencoderKL(**shape)
+    return VQModel(**shape, num_vq_embeddings=codebook)
 
 
 def build_unet(
@@ -33,24 +50,59 @@ def build_unet(
     layers: int,
     latent_channels: int,
     latent_size: int | tuple[int, int],
-    text_width: int,
+    text_width: int | None,
+    *,
+    context_width: int = 32,
 ) -> Any:
-    """A conditional U-Net; the first level has no attention, all others attend to the text."""
+    """A U-Net; the first level has no attention, all others attend to the text.
+
+    Without ``text_width`` they attend to the picture alone: what is given as text, of
+    ``context_width``, is not looked at.
+    """
     quiet()
     from diffusers import UNet2DConditionModel
 
     deeper = len(channels) - 1
+    kind = "Attn" if text_width is None else "CrossAttn"
+    shape: dict[str, Any] = {
+        "sample_size": latent_size,
+        "in_channels": latent_channels,
+        "out_channels": latent_channels,
+        "block_out_channels": tuple(channels),
+        "down_block_types": ("DownBlock2D", *(f"{kind}DownBlock2D",) * deeper),
+        "up_block_types": (*(f"{kind}UpBlock2D",) * deeper, "UpBlock2D"),
+        "layers_per_block": layers,
+        "norm_num_groups": 32,
+    }
+    if text_width is not None:
+        return UNet2DConditionModel(**shape, cross_attention_dim=text_width, attention_head_dim=4)
+    # These blocks read attention_head_dim as what it says, the others as the number of heads.
     return UNet2DConditionModel(
-        sample_size=latent_size,
-        in_channels=latent_channels,
-        out_channels=latent_channels,
-        block_out_channels=tuple(channels),
-        down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * deeper),
-        up_block_types=(*("CrossAttnUpBlock2D",) * deeper, "UpBlock2D"),
-        layers_per_block=layers,
-        cross_attention_dim=text_width,
-        attention_head_dim=4,
-        norm_num_groups=32,
+        **shape,
+        mid_block_type="UNetMidBlock2D",
+        cross_attention_dim=context_width,
+        attention_head_dim=tuple(count // 4 for count in channels),
+    )
+
+
+def build_text_encoder(*, width: int, vocabulary: int, context: int) -> Any:
+    """A text encoder of one layer, for U-Nets that do not look at it."""
+    quiet()
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(
+        CLIPTextConfig(
+            hidden_size=width,
+            intermediate_size=width,
+            projection_dim=width,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+            vocab_size=vocabulary,
+            max_position_embeddings=context,
+            bos_token_id=vocabulary - 2,
+            eos_token_id=vocabulary - 1,
+            pad_token_id=vocabulary - 1,
+        )
     )
 
 
@@ -142,23 +194,24 @@ def read_part(folder: Path) -> Any:
     """
     quiet()
     import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import AutoencoderKL, UNet2DConditionModel, VQModel
     from transformers import CLIPModel, CLIPTextModel
 
-    kinds: dict[str, Any] = {
-        "vae": AutoencoderKL,
-        "unet": UNet2DConditionModel,
-        "text_encoder": CLIPTextModel,
-        "clip": CLIPModel,
+    kinds: dict[str, tuple[Any, ...]] = {
+        "vae": (AutoencoderKL, VQModel),
+        "unet": (UNet2DConditionModel,),
+        "text_encoder": (CLIPTextModel,),
+        "clip": (CLIPModel,),
     }
-    kind = kinds[folder.name]
-    check_config(folder.parent, folder.name, (kind.__name__,))
+    classes = {kind.__name__: kind for kind in kinds[folder.name]}
+    config = check_config(folder, folder.name, tuple(classes))
+    kind = classes.get(config.get("_class_name", ""), kinds[folder.name][0])
     options: dict[str, Any] = {"local_files_only": True, "output_loading_info": True}
     if folder.name == "clip":
         weights = folder / "model.safetensors"
         check_weights_file(weights, "clip")
     else:
-        weights = find_weights(folder.parent, folder.name)
+        weights = find_weights(folder, folder.name)[0]
     if ".fp16." in weights.name:
         options["variant"] = "fp16"
     if weights.suffix == ".bin":

@@ -8,39 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from .families import PIPELINES, Family, weights_name
+from .shards import find_shards
 from .single_files.headers import HeaderError, begins_header, read_header
-from .sources import ENDINGS, PARTS
+from .sources import ENDINGS
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-
-@dataclass(frozen=True)
-class Family:
-    """A kind of pipeline: which class each of its parts has.
-
-    Attributes:
-        parts: folder -> (library, classes that may be there).
-    """
-
-    parts: Mapping[str, tuple[str, tuple[str, ...]]]
-
-
-FAMILIES = {
-    "StableDiffusionPipeline": Family(
-        {
-            "unet": ("diffusers", ("UNet2DConditionModel",)),
-            "vae": ("diffusers", ("AutoencoderKL",)),
-            "text_encoder": ("transformers", ("CLIPTextModel",)),
-            "tokenizer": ("transformers", ("CLIPTokenizer", "CLIPTokenizerFast")),
-        }
-    ),
-}
-"""Kinds of pipeline that can be loaded. Others enter here, with their own ``load_parts``."""
 
 # Where the safety checker of Stable Diffusion 1 says it is from; it is not loaded.
 _LIBRARIES = (None, "diffusers", "transformers", "stable_diffusion")
@@ -63,8 +41,10 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     return content
 
 
-def check_index(folder: Path) -> Family:
-    """Read ``model_index.json``; nothing that it names is imported.
+def check_index(folder: Path) -> tuple[Family, tuple[str, ...]]:
+    """The family of a folder and the parts it has, by its ``model_index.json``.
+
+    Nothing that it names is imported.
 
     Raises:
         ModelError: not a diffusers folder, a family that is not supported, a foreign library.
@@ -75,11 +55,11 @@ def check_index(folder: Path) -> Family:
             "(give the folder that holds unet/, vae/, text_encoder/, tokenizer/ and scheduler/)"
         )
     index = read_json(folder / "model_index.json", "the model")
-    name = index.get("_class_name")
-    if name not in FAMILIES:
+    name = str(index.get("_class_name"))
+    if name not in PIPELINES:
+        titles = dict.fromkeys(family.title for family in PIPELINES.values())
         raise ModelError(
-            f"{folder} is a {name}, which this version cannot run; supported: {', '.join(FAMILIES)}"
-            " (Stable Diffusion 1 and 2)"
+            f"{folder} is a {name}, which this version cannot run; supported: {', '.join(titles)}"
         )
     for key, entry in index.items():
         if isinstance(entry, list) and (
@@ -89,55 +69,70 @@ def check_index(folder: Path) -> Family:
                 f"{folder / 'model_index.json'}: {key} is {entry}; only parts of diffusers and "
                 "transformers are allowed, so this model is not trusted"
             )
-    family = FAMILIES[name]
+    family = PIPELINES[name]
+    there = []
     for part, (library, classes) in family.parts.items():
         entry = index.get(part)
+        if part in family.optional and (entry is None or entry == [None, None]):
+            continue
         if entry is None or entry[0] != library or entry[1] not in classes:
             raise ModelError(
                 f"{folder / 'model_index.json'}: {part} is {entry}, expected [{library}, "
                 f"{classes[0]}]"
             )
-    return family
+        there.append(part)
+    return family, tuple(there)
 
 
 def check_config(folder: Path, part: str, classes: Collection[str]) -> dict[str, Any]:
-    """A part's ``config.json``, which must be of one of these classes.
+    """The ``config.json`` of a part in its folder, which must be of one of these classes.
 
     Raises:
         ModelError: missing, unreadable, or of another class.
     """
-    if not (folder / part).is_dir():
-        raise ModelError(f"the model lacks its {part}: no folder {folder / part}")
-    config = read_json(folder / part / "config.json", part)
+    if not folder.is_dir():
+        raise ModelError(f"the model lacks its {part}: no folder {folder}")
+    config = read_json(folder / "config.json", part)
     found = config.get("_class_name") or config.get("architectures") or config.get("model_type")
     found = found[0] if isinstance(found, list) else found
     if found not in classes and found != "clip_text_model":
         raise ModelError(
-            f"{folder / part} holds a {found}, expected {' or '.join(classes)}; "
+            f"{folder} holds a {found}, expected {' or '.join(classes)}; "
             "was the wrong part put there?"
         )
     return config
 
 
-def find_weights(folder: Path, part: str) -> Path:
-    """The weights file of a part, whose content has been looked at.
+def find_weights(folder: Path, part: str) -> tuple[Path, ...]:
+    """The weights files in the folder of a part, looked at: one, or several shards.
 
     Raises:
-        ModelError: missing, empty, an HTML page, a git-lfs pointer, truncated.
+        ModelError: missing, empty, an HTML page, a git-lfs pointer, truncated; a shard that the
+            index names is not there.
     """
+    name = weights_name(part)
     for ending in ENDINGS:
-        path = folder / part / (PARTS[part] + ending)
+        path = folder / (name + ending)
         if path.exists():
-            if check_weights_file(path, part) == "pickle" and path.suffix == ".safetensors":
-                raise ModelError(
-                    f"weights of {part} are a pickle named .safetensors: {path}; download it again"
-                )
-            return path
-    if any((folder / part).glob("*.index.json")):
-        raise ModelError(f"weights of {part} in {folder / part} are sharded; save them as one file")
-    raise ModelError(
-        f"weights of {part} are missing: no {PARTS[part]}.safetensors in {folder / part}"
-    )
+            _check_safetensors(path, part)
+            return (path,)
+    for index in sorted(folder.glob(f"{name}.*index*.json"), key=_preference):
+        shards = find_shards(index, part)
+        for path in shards:
+            _check_safetensors(path, part)
+        return shards
+    raise ModelError(f"weights of {part} are missing: no {name}.safetensors in {folder}")
+
+
+def _preference(index: Path) -> tuple[bool, bool]:
+    return ".safetensors" not in index.name, ".fp16." in index.name
+
+
+def _check_safetensors(path: Path, part: str) -> None:
+    if check_weights_file(path, part) == "pickle" and path.suffix == ".safetensors":
+        raise ModelError(
+            f"weights of {part} are a pickle named .safetensors: {path}; download it again"
+        )
 
 
 def check_weights_file(path: Path, part: str) -> str:

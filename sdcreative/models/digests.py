@@ -10,10 +10,11 @@ import secrets
 from pathlib import Path
 
 from ..errors import ModelError
+from .families import FAMILIES
 from .places import ModelPlace, as_place
 
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-KINDS = (".json", ".safetensors", ".bin", ".txt")
+PARTS = tuple(dict.fromkeys([*(part for one in FAMILIES for part in one.parts), "scheduler"]))
+KINDS = (".json", ".safetensors", ".bin", ".txt", ".model")
 _DIGITS = 16
 
 
@@ -37,6 +38,7 @@ def model_digest(place: Path | ModelPlace, cache: Path | None = None) -> str:
         "prediction_type": place.prediction_type,
         "ema": place.ema or None,
         "addons": place.addons.digest() or None,
+        "swaps": [[part, _digest(path, cache)] for part, path in place.swaps] or None,
     }
     chosen = {key: value for key, value in said.items() if value is not None}
     if not chosen:
@@ -81,11 +83,12 @@ def _of_file(path: Path) -> str:
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
-    """Names and paths of all that is loaded of a folder, or the one file itself."""
+    """Names and paths of all that is loaded of a folder or a part's, or the one file itself."""
     if folder.is_file():
         return [("", folder)]
     inside = [path for part in PARTS for path in (folder / part).glob("*")]
-    found = [path for path in [folder / "model_index.json", *inside] if path.suffix in KINDS]
+    here = folder.glob("*") if not inside else [folder / "model_index.json"]
+    found = [path for path in [*here, *inside] if path.suffix in KINDS]
     return sorted((path.relative_to(folder).as_posix(), path) for path in found if path.is_file())
 
 

@@ -1,4 +1,4 @@
-"""A diffusers folder as a model: configurations, tokenizer and weights of its parts."""
+"""A diffusers folder as a model: configurations, tokenizers and weights of its parts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from .single_files.reading import open_tensors
 
 
 class Folder:
-    """A Stable Diffusion 1 or 2 model in a folder, of which nothing is trusted.
+    """A model in a folder, of which nothing is trusted.
 
     Attributes:
         path: where it is.
-        configs: of unet, vae and text_encoder.
+        family: what kind of model it is.
+        configs: of the parts that have weights and are there.
         scheduler: noise schedule and prediction type.
+        zeroes_negative: whether an empty negative prompt is zeros, as Stable Diffusion XL has it.
 
     Raises:
         ModelError: a part is missing, or is of another class.
@@ -33,12 +35,17 @@ class Folder:
                 f"ema: {place.path} is a folder, which has one set of weights; ema is for single "
                 "files, leave it out"
             )
-        family = check_index(self.path)
+        self.family, there = check_index(self.path)
         self.configs = {
-            part: check_config(self.path, part, family.parts[part][1])
-            for part in ("unet", "vae", "text_encoder")
+            part: check_config(self.path / part, part, self.family.parts[part][1])
+            for part in self.family.weights
+            if part in there
         }
         self.scheduler = read_json(self.path / "scheduler" / "scheduler_config.json", "scheduler")
+        index = read_json(self.path / "model_index.json", "the model")
+        self.zeroes_negative = (
+            self.family.name == "sdxl" and index.get("force_zeros_for_empty_prompt", True) is True
+        )
         if place.prediction_type is not None:
             self.scheduler["prediction_type"] = place.prediction_type
 
@@ -46,29 +53,63 @@ class Folder:
         """What the configuration of a part is from, for messages."""
         return f"config.json of {part}"
 
-    def tokenizer(self) -> tuple[Any, Path]:
-        """The folder's tokenizer, and where it is, for messages.
+    def tokenizer(self, part: str) -> tuple[Any, Path]:
+        """A tokenizer of the folder, and where it is, for messages.
+
+        Args:
+            part: tokenizer, tokenizer_2 or tokenizer_3.
 
         Raises:
             ModelError: its files are missing or broken.
         """
-        folder = self.path / "tokenizer"
-        # Without these files transformers makes a tokenizer of two tokens, in silence.
-        if not (folder / "tokenizer.json").is_file():
-            for name in ("vocab.json", "merges.txt"):
-                if not (folder / name).is_file():
-                    raise ModelError(f"tokenizer is incomplete: no {name} in {folder}")
-        from transformers import CLIPTokenizer
-
-        try:
-            return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True), folder
-        # tokenizers raises bare Exception for a vocabulary that it cannot parse.
-        except Exception as error:
-            line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"tokenizer in {folder} cannot be read: {line}") from error
+        folder = self.path / part
+        return read_tokenizer(folder, self.family.parts[part][1][0]), folder
 
     def weights(self, part: str, module: Any) -> tuple[dict[str, Any], Path, Callable[[], None]]:
         """Weights of a part, the file they are in, and what gives memory back after reading."""
-        path = find_weights(self.path, part)
-        opened = open_tensors(path, f"weights of {part}")
-        return dict(opened.tensors), path, opened.release
+        return read_weights(self.path / part, part)
+
+
+def read_weights(folder: Path, part: str) -> tuple[dict[str, Any], Path, Callable[[], None]]:
+    """Weights in the folder of a part, of one file or of several, as ``Folder.weights`` gives them.
+
+    Raises:
+        ModelError: missing or broken.
+    """
+    paths = find_weights(folder, part)
+    opened = [open_tensors(path, f"weights of {part}") for path in paths]
+
+    def release() -> None:
+        for one in opened:
+            one.release()
+
+    tensors = {name: tensor for one in opened for name, tensor in one.tensors.items()}
+    return tensors, paths[0], release
+
+
+def read_tokenizer(folder: Path, kind: str) -> Any:
+    """The tokenizer in a folder.
+
+    Args:
+        folder: holds ``tokenizer.json``, or CLIP's ``vocab.json`` and ``merges.txt``, or T5's
+            ``spiece.model``.
+        kind: CLIPTokenizer or T5Tokenizer.
+
+    Raises:
+        ModelError: its files are missing or broken.
+    """
+    # Without these files transformers makes a tokenizer of two tokens, in silence.
+    needed = ("spiece.model",) if kind == "T5Tokenizer" else ("vocab.json", "merges.txt")
+    if not (folder / "tokenizer.json").is_file():
+        for name in needed:
+            if not (folder / name).is_file():
+                raise ModelError(f"{folder.name} is incomplete: no {name} in {folder}")
+    import transformers
+
+    cls: Any = getattr(transformers, kind)
+    try:
+        return cls.from_pretrained(str(folder), local_files_only=True)
+    # tokenizers raises bare Exception for a vocabulary that it cannot parse.
+    except Exception as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{folder.name} in {folder} cannot be read: {line}") from error

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ..core.prompt_syntax import read_prompt
+from ..errors import ModelError
 from .addons.wanted import NOTHING, Addons, find_addons
-from .sources import fetch, resolve
+from .hub_names import read_hub_name
+from .shelves import Kind, look_up, names_in_shelves
+from .sources import BUILTIN, builtin_names, fetch, resolve
+
+ENVIRONMENT = "SDCREATIVE_MODELS_DIR"
+_SHELVES: dict[str, Kind] = {"vae": "vae", "scheduler": "model"}
 
 
 @dataclass(frozen=True)
@@ -21,12 +28,20 @@ class ModelPlace:
         prediction_type: epsilon or v_prediction, whatever the model says; None believes it.
         ema: the averaged weights of a single file that also has the last ones.
         addons: LoRAs and embeddings that are added to it.
+        swaps: (name of a part, where another one is) in the order of the names.
     """
 
     path: Path
     prediction_type: str | None = None
     ema: bool = False
     addons: Addons = NOTHING
+    swaps: tuple[tuple[str, Path], ...] = ()
+
+
+class NamesParts(Protocol):
+    """Settings that name parts."""
+
+    def named(self) -> dict[str, str]: ...
 
 
 class NamesModel(Protocol):
@@ -45,7 +60,11 @@ class NamesModel(Protocol):
     @property
     def embeddings(self) -> Sequence[Any]: ...
     @property
-    def addon_folders(self) -> Sequence[str]: ...
+    def models_dir(self) -> Sequence[str]: ...
+    @property
+    def safety(self) -> str: ...
+    @property
+    def swap(self) -> NamesParts: ...
     @property
     def reading(self) -> Literal["weighted", "plain"]: ...
     def model_dump(self) -> dict[str, Any]: ...
@@ -60,7 +79,10 @@ def locate(settings: NamesModel) -> ModelPlace:
         ModelError: not found.
         UsageError: a LoRA or an embedding is not found.
     """
-    path = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
+    folders = model_folders(settings.models_dir)
+    source = resolve(settings.model, offline=settings.offline, models_dir=folders)
+    also = () if settings.safety == "off" else ("safety_checker", "feature_extractor")
+    path = fetch(source, settings.offline, also=also)
     loras = [
         (one.file, one.scale, one.scale if one.text_scale is None else one.text_scale)
         for one in settings.loras
@@ -73,9 +95,50 @@ def locate(settings: NamesModel) -> ModelPlace:
     addons = find_addons(
         list(dict.fromkeys(loras)),
         [(one.file, one.token) for one in settings.embeddings],
-        settings.addon_folders,
+        folders,
     )
-    return ModelPlace(path, settings.prediction_type, settings.ema, addons)
+    swaps = tuple(
+        (part, locate_part(part, name, folders, offline=settings.offline))
+        for part, name in sorted(settings.swap.named().items())
+    )
+    return ModelPlace(path, settings.prediction_type, settings.ema, addons, swaps)
+
+
+def model_folders(named: Sequence[str]) -> tuple[str, ...]:
+    """Models folders: those that settings name, then those of SDCREATIVE_MODELS_DIR."""
+    return (*named, *filter(None, os.environ.get(ENVIRONMENT, "").split(os.pathsep)))
+
+
+def locate_part(part: str, name: str, folders: Sequence[str], *, offline: bool = False) -> Path:
+    """Where another part of a model is.
+
+    Args:
+        part: vae, scheduler, text_encoder, text_encoder_2 or text_encoder_3.
+        name: a path, a name in the models folders, or an id on the hub.
+        folders: models folders.
+        offline: never ask the hub.
+
+    Raises:
+        ModelError: not found.
+        UsageError: several files in the models folders have this name.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    kind = _SHELVES.get(part, "text_encoder")
+    if found := look_up(kind, name, folders):
+        return found
+    if name in builtin_names():
+        return BUILTIN / name
+    if (hub := read_hub_name(name)) is not None:
+        from .hub import fetch_part
+
+        return fetch_part(hub, part, offline=offline)
+    known = ", ".join(names_in_shelves(kind, folders)[:5])
+    raise ModelError(
+        f"swap: no {part} {name!r}: not a path, a name in a models folder or an id on the hub"
+        + (f"; there are {known}" if known else "")
+    )
 
 
 def _texts(value: Any) -> Iterator[str]:

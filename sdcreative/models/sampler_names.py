@@ -25,6 +25,7 @@ class Sampler:
         calls: U-Net calls per step; the last step of those with two takes one.
         most_steps: upper limit of steps, or None.
         karras: follows the noise levels of Karras et al. 2022, equation 5.
+        flow: also samples from models of flow matching, such as Stable Diffusion 3.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Sampler:
     calls: int = 1
     most_steps: int | None = None
     karras: bool = False
+    flow: bool = False
 
     def unet_calls(self, steps: int) -> int:
         """U-Net calls for so many steps."""
@@ -39,16 +41,16 @@ class Sampler:
 
 
 _BASES = (
-    (Sampler("Euler"), True),
-    (Sampler("Euler a", stochastic=True), False),
-    (Sampler("Heun", calls=2), True),
+    (Sampler("Euler", flow=True), True),
+    (Sampler("Euler a", stochastic=True, flow=True), False),
+    (Sampler("Heun", calls=2, flow=True), True),
     (Sampler("LMS"), True),
     (Sampler("DDIM"), False),
-    (Sampler("DPM++ 2M"), True),
-    (Sampler("DPM++ 2M SDE", stochastic=True), True),
+    (Sampler("DPM++ 2M", flow=True), True),
+    (Sampler("DPM++ 2M SDE", stochastic=True, flow=True), True),
     (Sampler("DPM++ SDE", stochastic=True, calls=2), True),
-    (Sampler("UniPC"), True),
-    (Sampler("LCM", stochastic=True, most_steps=50), False),
+    (Sampler("UniPC", flow=True), True),
+    (Sampler("LCM", stochastic=True, most_steps=50, flow=True), False),
 )
 
 SAMPLERS: dict[str, Sampler] = {}
@@ -106,6 +108,24 @@ def check_steps(name: str, steps: int) -> None:
     most = describe(name).most_steps or 1000
     if not 1 <= steps <= most:
         raise UsageError(f"{canonical(name)} takes 1 to {most} steps, not {steps}")
+
+
+def check_flow(name: str) -> None:
+    """Refuse a sampler that knows no flow matching; what a plugin's knows is left to it.
+
+    Noise is added there on straight lines from picture to noise, so that the noise levels of
+    Karras et al., and solvers written for other ways of adding it, do not apply.
+
+    Raises:
+        UsageError: it does not, or no sampler has that name.
+    """
+    name = canonical(name)
+    if name in SAMPLERS and not SAMPLERS[name].flow:
+        able = ", ".join(one.name for one in SAMPLERS.values() if one.flow)
+        raise UsageError(
+            f"sampler {name} does not work with models of flow matching, such as "
+            f"Stable Diffusion 3; choose from {able}"
+        )
 
 
 def _squeeze(name: str) -> str:

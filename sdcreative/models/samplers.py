@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .sampler_names import PLUGIN_SAMPLERS, canonical, check_steps, describe
+from .flow import is_flow
+from .sampler_names import PLUGIN_SAMPLERS, canonical, check_flow, check_steps, describe
 
 _NOISE_SCHEDULE = (
     "num_train_timesteps",
@@ -20,7 +21,12 @@ _NOISE_SCHEDULE = (
 )
 
 
-def build_sampler(name: str, scheduler_config: Mapping[str, Any], steps: int | None = None) -> Any:
+def build_sampler(
+    name: str,
+    scheduler_config: Mapping[str, Any],
+    steps: int | None = None,
+    tokens: int | None = None,
+) -> Any:
     """A scheduler of diffusers with a model's noise schedule, fresh and without state.
 
     Only the noise schedule is taken from the model; what its makers set for their own sampler
@@ -31,15 +37,26 @@ def build_sampler(name: str, scheduler_config: Mapping[str, Any], steps: int | N
         scheduler_config: the model's ``scheduler/scheduler_config.json``.
         steps: calls ``set_timesteps`` (on the CPU), so that ``timesteps`` and
             ``init_noise_sigma`` can be read; None leaves that to the caller.
+        tokens: patches of latents in a picture, for models of flow matching whose noise schedule
+            depends on it; None for as many as in the largest picture that the schedule is for.
 
     Raises:
-        UsageError: unknown name, or steps out of the sampler's range.
+        UsageError: unknown name, steps out of the sampler's range, or a sampler of diffusion for
+            a model of flow matching.
     """
     name = canonical(name)
     if steps is not None:
         check_steps(name, steps)
     if name in PLUGIN_SAMPLERS:
         scheduler = PLUGIN_SAMPLERS[name](scheduler_config)
+    elif is_flow(scheduler_config):
+        check_flow(name)
+        from .loading import quiet
+
+        quiet()
+        from .flow_solvers import build_flow_sampler
+
+        scheduler = build_flow_sampler(name, scheduler_config, tokens)
     else:
         from .loading import quiet
 

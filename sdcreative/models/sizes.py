@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.timeline import Timeline
 from ..errors import ModelError, UsageError
-from .checks import read_json
-from .places import ModelPlace, as_place
-from .single_files.checkpoint import SingleFile
+from .opening import Source, open_model
+from .places import ModelPlace
+
+Pixels = tuple[int, int]
+"""(width, height)"""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of the pictures that a model makes, in pixels.
+
+    Attributes:
+        own: the (width, height) that it was trained on.
+        downsampling: pixels per latent along a side.
+        multiple: what widths and heights have to be multiples of.
+    """
+
+    own: tuple[int, int]
+    downsampling: int
+    multiple: int
+
+
+def sizes_of(model: Source) -> Sizes:
+    """Sizes by the configurations of the denoiser and the autoencoder.
+
+    A denoiser's ``sample_size`` is a side of its latents, or [height, width] of them.
+
+    Raises:
+        ModelError: they do not say.
+    """
+    denoiser, vae = model.configs[model.family.denoiser], model.configs["vae"]
+    try:
+        widths = vae.get("block_out_channels") or vae["encoder_block_out_channels"]
+        step = 2 ** (len(widths) - 1)
+        latents = denoiser.get("sample_size") or 64
+        height, width = latents if isinstance(latents, list | tuple) else (latents, latents)
+        patch = int(denoiser.get("patch_size") or 1)
+        return Sizes((int(width) * step, int(height) * step), step, step * patch)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{model.path}: config.json of {model.family.denoiser} and vae do not give a size"
+        ) from error
 
 
 def native_size(place: Path | ModelPlace) -> tuple[tuple[int, int], int]:
     """The model's own (width, height) in pixels, and what both have to be multiples of.
-
-    A U-Net's ``sample_size`` is a side of its latents, or [height, width] of them.
 
     Args:
         place: a diffusers folder, or a single checkpoint file.
@@ -21,21 +60,20 @@ def native_size(place: Path | ModelPlace) -> tuple[tuple[int, int], int]:
     Raises:
         ModelError: no configuration, or none of a latent-diffusion model.
     """
-    place = as_place(place)
-    path = place.path
-    if path.is_file():
-        configs = SingleFile(place).configs
-        unet, vae = configs["unet"], configs["vae"]
-    else:
-        unet = read_json(path / "unet" / "config.json", "unet")
-        vae = read_json(path / "vae" / "config.json", "vae")
-    try:
-        step = 2 ** (len(vae["block_out_channels"]) - 1)
-        latents = unet.get("sample_size") or 64
-        height, width = latents if isinstance(latents, list) else (latents, latents)
-        return (int(width) * step, int(height) * step), step
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: config.json of unet and vae do not give a size") from error
+    sizes = sizes_of(open_model(place))
+    return sizes.own, sizes.multiple
+
+
+def film_sizes(timeline: Timeline, place: Path | ModelPlace) -> tuple[Pixels, Pixels]:
+    """(width, height) in which a timeline is denoised first, and of the pictures that come out.
+
+    Raises:
+        ModelError: as ``native_size``.
+        UsageError: sizes that the model cannot make.
+    """
+    own, multiple = native_size(place)
+    first = fit_size(timeline.size, own, multiple)
+    return first, timeline.hires.sized(first, multiple) if timeline.hires else first
 
 
 def fit_size(size: tuple[int, int] | None, own: tuple[int, int], step: int) -> tuple[int, int]:

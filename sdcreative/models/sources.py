@@ -1,4 +1,4 @@
-"""Where a model is: built-in, a folder, a single file, or on the Hugging Face hub.
+"""Where a model is: built-in, a folder, a single file, on a shelf, or on the Hugging Face hub.
 
 Imports no torch.
 """
@@ -6,23 +6,18 @@ Imports no torch.
 from __future__ import annotations
 
 import difflib
-import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import ModelError
+from .hub_names import HubPlace, read_hub_name
+from .shelves import look_up, names_in_shelves
 
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
-PARTS = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-}
-"""folder of each part with weights -> name of its weights file, without the ending"""
 SINGLE_FILES = (".safetensors", ".ckpt")
 """endings that only the name of a file has; what a file is, its first bytes say"""
-ENDINGS = (".safetensors", ".fp16.safetensors", ".bin")
+ENDINGS = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
 """of weights files, most wanted first"""
 
 
@@ -34,14 +29,14 @@ class Source:
         name: as the user wrote it.
         folder: where it is on this machine; None for a single file, and where the hub has to be
             asked.
-        hub_id: "owner/name" on the hub, or None.
         file: a single checkpoint file, or None.
+        hub: what it is on the hub, or None.
     """
 
     name: str
     folder: Path | None = None
-    hub_id: str | None = None
     file: Path | None = None
+    hub: HubPlace | None = None
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -49,16 +44,23 @@ def builtin_names() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in BUILTIN.glob("*/model_index.json")))
 
 
-def resolve(model: str, *, offline: bool = False) -> Source:
+def resolve(model: str, *, offline: bool = False, models_dir: Sequence[Path | str] = ()) -> Source:
     """Find out what a model's name means; opens no weights and asks no network.
 
+    The first of these counts that there is: a built-in name, a path, a name in the models folders,
+    a model on the hub.
+
     Args:
-        model: built-in name, folder of a diffusers model, single checkpoint file, or hub id
-            "owner/name".
-        offline: look for hub ids in the local cache now, so that a missing one is found early.
+        model: built-in name, folder of a diffusers model, single checkpoint file, name of either
+            in a models folder, or what ``hub_names`` reads: "owner/name", with a revision, a
+            folder or file inside, or as a link.
+        offline: look for models of the hub in the local cache now, so that a missing one is found
+            early.
+        models_dir: folders as ``shelves`` reads them.
 
     Raises:
         ModelError: it is none of these.
+        UsageError: several files in the models folders have this name.
     """
     if model in builtin_names():
         return Source(model, folder=BUILTIN / model)
@@ -67,19 +69,36 @@ def resolve(model: str, *, offline: bool = False) -> Source:
         return Source(model, folder=path)
     if path.is_file():
         return Source(model, file=path)
-    if path.suffix.lower() in SINGLE_FILES:
+    if found := look_up("model", model, models_dir):
+        return Source(model, folder=found) if found.is_dir() else Source(model, file=found)
+    hub = read_hub_name(model)
+    # owner/name.safetensors is rather a path that is wrong.
+    if path.suffix.lower() in SINGLE_FILES and (hub is None or hub.inside is None):
         raise ModelError(f"model {model!r}: there is no such file{_similar(path)}")
-    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", model):
-        source = Source(model, hub_id=model)
-        return (
-            Source(model, folder=fetch(source, offline=True), hub_id=model) if offline else source
-        )
+    if hub is not None:
+        source = Source(model, hub=hub)
+        if not offline:
+            return source
+        there = fetch(source, offline=True)
+        return Source(model, hub=hub, **{"file" if hub.is_file else "folder": there})
+    raise _unknown(model, models_dir)
+
+
+def _unknown(model: str, models_dir: Sequence[Path | str]) -> ModelError:
     names = builtin_names()
-    close = difflib.get_close_matches(model, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"built in: {', '.join(names) or 'none'}"
-    raise ModelError(
-        f"no model {model!r}: not a built-in name, a folder, a file or a hub id (owner/name); "
-        f"{hint}"
+    known = [*names, *names_in_shelves("model", models_dir)]
+    close = difflib.get_close_matches(model, known, n=1)
+    parts = model.split("/")
+    if close:
+        hint = f"did you mean {close[0]!r}?"
+    elif len(parts) > 2 and read_hub_name(guess := f"{parts[0]}/{parts[1]}:{'/'.join(parts[2:])}"):
+        hint = f"inside a model of the hub: {guess!r}"
+    else:
+        hint = f"built in: {', '.join(names) or 'none'}"
+    where = ", a name in the models folder" if models_dir else ""
+    return ModelError(
+        f"no model {model!r}: not a built-in name, a folder, a file{where} or a hub id "
+        f"(owner/name); {hint}"
     )
 
 
@@ -93,74 +112,27 @@ def _similar(path: Path) -> str:
     return f"; did you mean {str(path.parent / close[0])!r}?" if close else f" in {path.parent}"
 
 
-def fetch(source: Source, offline: bool = False) -> Path:
+def fetch(source: Source, offline: bool = False, *, also: Collection[str] = ()) -> Path:
     """The folder or file of a model; one on the hub is downloaded, or found in the local cache.
 
-    Only what is loaded is downloaded: configurations, the tokenizer, and one weights file per
-    part. HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE are honoured.
+    Only what is loaded is downloaded: of the parts that ``model_index.json`` names and that
+    are used, configurations, tokenizers, and the weights in one form; split weights where there
+    are no others. HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE are honoured.
 
     Args:
         source: from ``resolve``.
         offline: never ask the network.
+        also: parts that are not loaded otherwise, where the model has them: safety_checker,
+            feature_extractor.
 
     Raises:
-        ModelError: not in the cache and not to be had, with the command that fetches it.
+        ModelError: not in the cache and not to be had, with the command that fetches it; or of
+            a family that cannot be run, which is said before weights are downloaded.
     """
     if found := source.folder or source.file:
         return found
-    patterns = ["model_index.json", "scheduler/*.json", "tokenizer/*.json", "tokenizer/*.txt"]
-    patterns += ["spectrogram.json", *(f"{part}/config.json" for part in PARTS)]
-    lacking = list(PARTS)
-    folder = Path()
-    for ending in ENDINGS:
-        wanted = [f"{part}/{PARTS[part]}{ending}" for part in lacking]
-        folder = _snapshot(source, [*patterns, *wanted], offline)
-        lacking = [
-            part for part in lacking if not (folder / part / (PARTS[part] + ending)).exists()
-        ]
-        if not lacking:
-            return folder
-    if not (folder / "model_index.json").exists() and not offline:
-        raise ModelError(
-            f"{source.hub_id} on the hub is not a diffusers model: no model_index.json"
-        )
-    raise _unavailable(source, f"has no weights of {', '.join(lacking)}")
+    if source.hub is None:
+        raise ModelError(f"model {source.name!r} is nowhere")
+    from .hub import fetch_from_hub
 
-
-def _snapshot(source: Source, patterns: list[str], offline: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
-
-    hub_id: Any = source.hub_id
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=patterns, local_files_only=offline))
-    except GatedRepoError:
-        raise ModelError(
-            f"{hub_id} asks for its licence to be accepted: do that on https://huggingface.co/"
-            f"{hub_id}, then run `hf auth login`"
-        ) from None
-    except RepositoryNotFoundError:
-        raise ModelError(
-            f"no model {hub_id!r}: neither a folder here nor a (public) model on the hub"
-        ) from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
-        why = "is not in the cache" if offline else "is not in the cache, the hub not reachable"
-        raise _unavailable(source, why) from None
-    except (HfHubHTTPError, OSError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise _unavailable(source, f"could not be fetched ({lines[0]})") from None
-
-
-def _unavailable(source: Source, why: str) -> ModelError:
-    from huggingface_hub import constants
-
-    return ModelError(
-        f"model {source.hub_id} {why} ({constants.HF_HUB_CACHE}); "
-        f"where there is a network, run `hf download {source.hub_id}`"
-    )
+    return fetch_from_hub(source.hub, offline=offline, also=also)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import RenderError
-from .loading import Parts
+from .offloading import decoded_at_once
+from .parts import Parts
 
 SLICE_PIXELS = 1024 * 1024
 """pixels that go through the autoencoder at once"""
@@ -22,12 +24,16 @@ TILE_SIDE = 512
 
 @torch.no_grad()
 def encode_pictures(parts: Parts, pixels: Tensor, *, tile: bool | None = None) -> Tensor:
-    """Latents of pictures: the mean of the autoencoder's distribution, scaled for the U-Net.
+    """Latents of pictures, scaled for the denoiser.
+
+    Of AutoencoderKL, the mean of its distribution; of VQModel, vectors before they are quantised;
+    of AutoencoderTiny (TAESD), all there is.
 
     Args:
         parts: a loaded model.
         pixels: (N, 3, H, W) in [-1, 1]; H and W multiples of ``parts.downsampling``.
-        tile: cut pictures into tiles; None does so where they are large.
+        tile: cut pictures into tiles; None does so where they are large. Only an AutoencoderKL
+            is told to: others take the whole picture.
 
     Returns:
         (N, C, H / downsampling, W / downsampling), float32, about unit variance.
@@ -35,11 +41,12 @@ def encode_pictures(parts: Parts, pixels: Tensor, *, tile: bool | None = None) -
     Raises:
         RenderError: the autoencoder gives NaN, in float32 too.
     """
-    config = parts.vae.config
+    factor, shift = _scaling(parts.vae)
 
     def encode(rows: Tensor) -> Tensor:
-        mean = parts.vae.encode(rows).latent_dist.mean.float()
-        latents: Tensor = (mean - (config.shift_factor or 0.0)) * config.scaling_factor
+        output = parts.vae.encode(rows)
+        found = output.latent_dist.mean if hasattr(output, "latent_dist") else output.latents
+        latents: Tensor = (found.float() - shift) * factor
         return latents
 
     area = pixels.shape[-1] * pixels.shape[-2]
@@ -48,12 +55,12 @@ def encode_pictures(parts: Parts, pixels: Tensor, *, tile: bool | None = None) -
 
 @torch.no_grad()
 def decode_latents(parts: Parts, latents: Tensor, *, tile: bool | None = None) -> Tensor:
-    """Pictures of latents.
+    """Pictures of latents; a VQModel quantises them first.
 
     Args:
         parts: a loaded model.
-        latents: (N, C, h, w), as the U-Net gives them.
-        tile: cut pictures into tiles; None does so where they are large.
+        latents: (N, C, h, w), as the denoiser gives them.
+        tile: as for ``encode_pictures``.
 
     Returns:
         (N, 3, h * downsampling, w * downsampling), float32, about [-1, 1], not clipped.
@@ -63,19 +70,26 @@ def decode_latents(parts: Parts, latents: Tensor, *, tile: bool | None = None) -
     """
     bad = _bad_rows(latents)
     if bad:
+        denoiser = "transformer" if parts.unet is None else "U-Net"
         raise RenderError(
-            f"picture {bad[0] + 1} of {len(latents)} came out as NaN from the U-Net; "
+            f"picture {bad[0] + 1} of {len(latents)} came out as NaN from the {denoiser}; "
             "try dtype float32, or a lower guidance_scale"
         )
-    config = parts.vae.config
+    factor, shift = _scaling(parts.vae)
 
     def decode(rows: Tensor) -> Tensor:
-        rows = rows / config.scaling_factor + (config.shift_factor or 0.0)
+        rows = rows / factor + shift
         picture: Tensor = parts.vae.decode(rows).sample
         return picture.float()
 
     area = latents.shape[-1] * latents.shape[-2] * parts.downsampling**2
     return _in_slices(parts, decode, latents.float(), area, tile, "decoding")
+
+
+def _scaling(vae: Any) -> tuple[float, float]:
+    """What latents are multiplied by, and what is taken off them before."""
+    shift = vae.config.get("shift_factor")
+    return float(vae.config.scaling_factor), float(shift or 0.0)
 
 
 def _in_slices(
@@ -87,9 +101,11 @@ def _in_slices(
     what: str,
 ) -> Tensor:
     """Apply run to a few pictures at a time; once more, in float32, where it gives NaN."""
-    rows = max(1, SLICE_PIXELS // area)
+    room = decoded_at_once(parts) or TILE_PIXELS
+    most, whole = min(SLICE_PIXELS, room), min(TILE_PIXELS, room)
+    rows = max(1, most // area)
     done: list[Tensor] = []
-    with _tiles(parts, area > TILE_PIXELS if tile is None else tile):
+    with _tiles(parts, area > whole if tile is None else tile):
         for portion in (batch[start : start + rows] for start in range(0, len(batch), rows)):
             result = run(portion.to(parts.device, parts.vae.dtype))
             if parts.vae.dtype != torch.float32 and (_bad_rows(result) or _black(result)):
@@ -110,7 +126,8 @@ def _in_slices(
 @contextmanager
 def _tiles(parts: Parts, wanted: bool) -> Iterator[None]:
     vae = parts.vae
-    if not wanted:
+    # VQModel has no tiles; those of AutoencoderTiny, small enough without, have four channels.
+    if not wanted or not hasattr(vae, "tiled_decode"):
         yield
         return
     side = max(TILE_SIDE, *parts.sample_size)

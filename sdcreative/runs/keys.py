@@ -22,6 +22,9 @@ FORMAT = 1
 SYNTAX = 1
 """Counted up whenever prompts with a syntax would be read in another way."""
 
+SAMPLING = ("clip_skip", "guidance", "sizes", "tiling", "hires")
+"""Fields of a timeline that are part of all its keys where they are not the default."""
+
 REMEMBERED_PICTURES = 16
 
 
@@ -38,7 +41,7 @@ def frame_keys(
     Args:
         timeline: walked once.
         model: digest of the model's weights and configuration.
-        size: (width, height) in pixels.
+        size: (width, height) in pixels, of the first pass where there are two.
         dtype: such as "float32".
 
     Raises:
@@ -48,6 +51,9 @@ def frame_keys(
     if timeline.seamless:
         common.append(timeline.seamless)
     pictures = _Pictures()
+    for field in fields(timeline):
+        if field.name in SAMPLING and (given := getattr(timeline, field.name)) != field.default:
+            common.append([field.name, _plain(given, pictures)])
     shots: deque[str] = deque(maxlen=timeline.voices)
     firsts: list[str] = []
     first: str | None = None

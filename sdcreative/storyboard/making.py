@@ -15,7 +15,7 @@ from ..errors import DataError, UsageError
 from ..models.digests import model_digest
 from ..models.placement import device_name, dtype_name
 from ..models.places import locate
-from ..models.sizes import fit_size, native_size
+from ..models.sizes import film_sizes
 from ..planning import plan
 from ..progress import Bar
 from ..runs.home import frames_folder, models_file, runs_folder
@@ -65,7 +65,7 @@ def make_storyboard(
     if timeline.length == 0:
         raise UsageError(f"{tool.name}: these settings give no frames")
     place = locate(settings)
-    size = fit_size(timeline.size, *native_size(place))
+    size, _ = film_sizes(timeline, place)
     digest = model_digest(place, models_file())
     placed = timeline
     if (retiming := timeline.retiming) is not None:

@@ -71,6 +71,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.30.0",
         "vae": ["diffusers", "AutoencoderKL"],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "text_encoder": ["transformers", "CLIPTextModel"],
@@ -81,6 +82,85 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_inpainting(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint with a U-Net of nine channels; never write to it."""
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("inpainting") / "model"))
+    widen(folder)
+    write_index(folder, _class_name="StableDiffusionInpaintPipeline")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_xl(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stable Diffusion XL: two text encoders of widths 32 and 64; never write to it."""
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("xl") / "model"))
+    shutil.rmtree(folder / "unet")
+    shutil.copytree(folder / "tokenizer", folder / "tokenizer_2")
+    edit_json(folder / "tokenizer_2" / "tokenizer_config.json", pad_token="!")
+    text = CLIPTextConfig.from_pretrained(folder / "text_encoder")
+    text.hidden_size, text.intermediate_size, text.hidden_act = 64, 96, "gelu"
+    text.projection_dim, text.pad_token_id = 48, 0
+    torch.manual_seed(1)
+    CLIPTextModelWithProjection(text).save_pretrained(folder / "text_encoder_2")
+    UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        transformer_layers_per_block=(1, 2),
+        attention_head_dim=(2, 4),
+        cross_attention_dim=96,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=48 + 6 * 8,
+    ).save_pretrained(folder / "unet")
+    write_index(
+        folder,
+        _class_name="StableDiffusionXLPipeline",
+        force_zeros_for_empty_prompt=True,
+        text_encoder_2=["transformers", "CLIPTextModelWithProjection"],
+        tokenizer_2=["transformers", "CLIPTokenizer"],
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_xl_inpainting(tiny_xl: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stable Diffusion XL with a U-Net of nine channels; never write to it."""
+    folder = Path(shutil.copytree(tiny_xl, tmp_path_factory.mktemp("xl_inpainting") / "model"))
+    widen(folder)
+    write_index(folder, _class_name="StableDiffusionXLInpaintPipeline")
+    return folder
+
+
+def widen(folder: Path) -> None:
+    """Give a model's U-Net five more input channels: a mask and a masked picture's latents."""
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+    state = unet.state_dict()
+    torch.manual_seed(2)
+    more = 0.1 * torch.randn(state["conv_in.weight"].shape[0], 5, 3, 3)
+    state["conv_in.weight"] = torch.cat([state["conv_in.weight"], more], dim=1)
+    wider = UNet2DConditionModel.from_config(unet.config, in_channels=9)
+    wider.load_state_dict(state)
+    wider.save_pretrained(folder / "unet")
+
+
+def write_index(folder: Path, **changes: object) -> None:
+    edit_json(folder / "model_index.json", **changes)
+
+
+def edit_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.fixture

@@ -38,6 +38,21 @@ def edit_weights(path: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -
     save_file(change(state) or state, path)
 
 
+def shard(path: Path) -> Path:
+    """Split weights into two files and an index; returns the second of them."""
+    state = load_file(path)
+    names = sorted(state)
+    paths = [path.with_name(f"{path.stem}-{n:05}.safetensors") for n in (1, 2)]
+    halves = [names[: len(names) // 2], names[len(names) // 2 :]]
+    for one, half in zip(paths, halves, strict=True):
+        save_file({name: state[name] for name in half}, one)
+    table = {name: one.name for one, half in zip(paths, halves, strict=True) for name in half}
+    index = path.with_name(f"{path.name}.index.json")
+    index.write_text(json.dumps({"weight_map": table}))
+    path.unlink()
+    return paths[1]
+
+
 def test_a_good_checkpoint(tiny_checkpoint: Path) -> None:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel
@@ -100,6 +115,12 @@ def test_autoencoders_of_older_diffusers_load_too(checkpoint: Path) -> None:
 
     edit_weights(checkpoint / VAE, older)
     load(checkpoint)
+
+
+def test_weights_in_several_files(tiny_checkpoint: Path, checkpoint: Path) -> None:
+    shard(checkpoint / UNET)
+    ours, theirs = (load(one).unet.state_dict() for one in (checkpoint, tiny_checkpoint))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
 def test_pickled_weights_of_tensors_alone(checkpoint: Path) -> None:
@@ -178,14 +199,14 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "index is a list": (lambda m: (m / "model_index.json").write_text("[]"), "not a JSON object"),
     "other family": (
-        lambda m: index(m, _class_name="StableDiffusionXLPipeline"),
-        "is a StableDiffusionXLPipeline, which this version cannot run; supported: Stable",
+        lambda m: index(m, _class_name="FluxPipeline"),
+        "is a FluxPipeline, which this version cannot run; supported: Stable",
     ),
     "foreign library": (lambda m: index(m, unet=["os", "system"]), "not trusted"),
     "foreign extra": (lambda m: index(m, more=["os", "system"]), "not trusted"),
     "other class": (
-        lambda m: index(m, vae=["diffusers", "VQModel"]),
-        r"vae is \['diffusers', 'VQModel'\], expected \[diffusers, AutoencoderKL\]",
+        lambda m: index(m, vae=["diffusers", "AutoencoderOobleck"]),
+        r"vae is \['diffusers', 'AutoencoderOobleck'\], expected \[diffusers, AutoencoderKL\]",
     ),
     "no part": (lambda m: (m / "unet").rename(m / "u"), "the model lacks its unet"),
     "no config": (lambda m: (m / "vae/config.json").unlink(), "vae has no config.json in"),
@@ -230,8 +251,22 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         "not a table of tensors",
     ),
     "sharded": (
-        lambda m: (m / UNET).rename(m / "unet/model.safetensors.index.json"),
-        "are sharded",
+        lambda m: shard(m / UNET).unlink(),
+        "names diffusion_pytorch_model-00002.safetensors, which is not in",
+    ),
+    "shards elsewhere": (
+        lambda m: edit_json(
+            shard(m / UNET).with_name("diffusion_pytorch_model.safetensors.index.json"),
+            weight_map={"conv_in.weight": "../../other.safetensors"},
+        ),
+        "names '../../other.safetensors', outside of its folder",
+    ),
+    "no table of shards": (
+        lambda m: edit_json(
+            shard(m / UNET).with_name("diffusion_pytorch_model.safetensors.index.json"),
+            weight_map=[],
+        ),
+        "has no weight_map",
     ),
     "key missing": (
         lambda m: drop(m / UNET, "conv_in.bias"),
@@ -248,10 +283,6 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "wrong shape": (lambda m: enlarge(m / UNET), r"conv_in.bias is \[33\], expected \[32\]"),
     "NaN": (lambda m: poison(m / UNET, float("nan")), "hold NaN or infinity.*conv_in.bias"),
     "infinity": (lambda m: poison(m / UNET, float("inf")), "hold NaN or infinity"),
-    "inpainting": (
-        lambda m: edit_json(m / "unet/config.json", in_channels=9),
-        "an inpainting checkpoint: its unet takes 9 channels",
-    ),
     "other latents": (
         lambda m: edit_json(m / "unet/config.json", in_channels=16, out_channels=16),
         "the unet takes 16 and gives 16 channels, the vae has 4",
@@ -280,9 +311,9 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda m: (m / "scheduler/scheduler_config.json").unlink(),
         "scheduler has no scheduler_config.json",
     ),
-    "flow prediction": (
-        lambda m: edit_json(m / "scheduler/scheduler_config.json", prediction_type="flow"),
-        "has prediction_type 'flow', not supported",
+    "another prediction": (
+        lambda m: edit_json(m / "scheduler/scheduler_config.json", prediction_type="score"),
+        "has prediction_type 'score', not supported",
     ),
 }
 

@@ -88,7 +88,7 @@ def test_samplers_of_plugins_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert describe("zigzag").stochastic
 
 
-@pytest.mark.parametrize("module", ["sampler_names", "sources", "checks"])
+@pytest.mark.parametrize("module", ["sampler_names", "sources", "checks", "flow"])
 def test_no_torch_is_imported(module: str) -> None:
     code = (
         f"import sys, sdcreative.models.{module}; "

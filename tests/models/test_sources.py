@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from sdcreative.errors import ModelError
 from sdcreative.models import sources
+from sdcreative.models.hub_names import HubPlace, read_hub_name
 from sdcreative.models.sources import Source, fetch, resolve
 
 
@@ -37,8 +37,54 @@ def test_a_folder_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert resolve("~/model").folder == tmp_path / "model"
 
 
-def test_hub_ids() -> None:
-    assert resolve("owner/some.name-1") == Source("owner/some.name-1", hub_id="owner/some.name-1")
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("owner/some.name-1", HubPlace("owner/some.name-1")),
+        ("owner/name@fp16", HubPlace("owner/name", "fp16")),
+        ("owner/name@refs/pr/1", HubPlace("owner/name", "refs/pr/1")),
+        ("owner/name:sub/folder", HubPlace("owner/name", None, "sub/folder")),
+        ("owner/name@v1.0:a b [1].ckpt", HubPlace("owner/name", "v1.0", "a b [1].ckpt")),
+        ("https://huggingface.co/owner/name", HubPlace("owner/name")),
+        ("https://huggingface.co/owner/name/tree/fp16", HubPlace("owner/name", "fp16")),
+        ("https://hf.co/owner/name/tree/main/sub/", HubPlace("owner/name", "main", "sub")),
+        (
+            "https://huggingface.co/owner/name/resolve/main/big%20one.safetensors?download=true",
+            HubPlace("owner/name", "main", "big one.safetensors"),
+        ),
+        (
+            "https://huggingface.co/owner/name/blob/refs%2Fpr%2F7/x.ckpt",
+            HubPlace("owner/name", "refs/pr/7", "x.ckpt"),
+        ),
+    ],
+)
+def test_names_on_the_hub(name: str, place: HubPlace) -> None:
+    assert resolve(name) == Source(name, hub=place)
+    assert place.is_file == name.partition("?")[0].endswith((".ckpt", ".safetensors"))
+    assert read_hub_name(str(place)) == place
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "owner",
+        "owner/name@",
+        "owner/name:",
+        "owner/name:../x.ckpt",
+        "owner/name:/etc/x.ckpt",
+        "owner/name:a//b",
+        "owner/name@a/../b",
+        "owner/..",
+        "C:\\models\\sd",
+        "https://elsewhere.org/owner/name",
+        "https://huggingface.co/owner/name/discussions/1",
+        "https://[/owner/name",
+    ],
+)
+def test_names_that_are_none_of_the_hub(name: str) -> None:
+    assert read_hub_name(name) is None
+    with pytest.raises(ModelError, match="not a built-in name"):
+        resolve(name.replace(".ckpt", ""))
 
 
 def test_unknown_names_come_with_a_suggestion(emoji: Path) -> None:
@@ -49,6 +95,28 @@ def test_unknown_names_come_with_a_suggestion(emoji: Path) -> None:
     for wrong in ("./no/such", "/no/such/folder", "a/b/c", "", "owner/", "../x"):
         with pytest.raises(ModelError, match="not a built-in name, a folder, a file or a hub id"):
             resolve(wrong)
+    with pytest.raises(ModelError, match="inside a model of the hub: 'a/b:c/d'"):
+        resolve("a/b/c/d")
+
+
+def test_names_in_a_models_folder(emoji: Path, tmp_path: Path) -> None:
+    home = tmp_path / "ComfyUI"
+    for name in ("checkpoints/Real One.safetensors", "checkpoints/emoji.ckpt", "vae/soft.pt"):
+        (home / "models" / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / "models" / name).write_bytes(b"x")
+    checkpoints = home / "models/checkpoints"
+    (checkpoints / "owner/name").mkdir(parents=True)
+    (checkpoints / "owner/name/model_index.json").write_text("{}")
+    found = resolve("real one", models_dir=[home])
+    assert found == Source("real one", file=checkpoints / "Real One.safetensors")
+    assert resolve("Real One.safetensors", models_dir=[home]).file == found.file
+    assert resolve("emoji", models_dir=[home]).folder == emoji
+    assert resolve("owner/name", models_dir=[home]).folder == checkpoints / "owner/name"
+    assert resolve("owner/name").hub == HubPlace("owner/name")
+    with pytest.raises(ModelError, match=r"a name in the models folder .*did you mean 'Real One'"):
+        resolve("Reel One", models_dir=[home])
+    with pytest.raises(ModelError, match="not a built-in name"):
+        resolve("soft", models_dir=[home])
 
 
 def test_single_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,82 +141,11 @@ def test_single_files_that_are_not_there(tmp_path: Path) -> None:
         resolve("models/other.ckpt")
 
 
-def in_fresh_python(code: str, cache: Path, **environment: str) -> str:
-    """The hub's library reads the environment when it is imported, so each case has its own."""
-    import os
-
-    prologue = (
-        "from sdcreative.errors import ModelError\n"
-        "from sdcreative.models.sources import *\n"
-        "import sys\n"
+def test_names_are_resolved_without_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from sdcreative.models.sources import resolve; "
+        f"resolve('owner/name', models_dir=[{str(tmp_path)!r}]);"
+        "print({'torch', 'yaml', 'huggingface_hub'} & set(sys.modules))"
     )
-    body = "\n".join(f"    {line}" for line in code.splitlines())
-    code = f"{prologue}try:\n{body}\nexcept ModelError as error:\n    print('ModelError:', error)"
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE"))}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**keep, "HF_HOME": str(cache), **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    return done.stdout.strip()
-
-
-def cached(cache: Path, hub_id: str, files: dict[str, str]) -> Path:
-    """A model in the layout of the hub's cache."""
-    model = cache / "hub" / ("models--" + hub_id.replace("/", "--"))
-    (model / "refs").mkdir(parents=True)
-    (model / "refs" / "main").write_text("0" * 40)
-    folder = model / "snapshots" / ("0" * 40)
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content)
-    return folder
-
-
-COMPLETE = {
-    "model_index.json": json.dumps({"_class_name": "StableDiffusionPipeline"}),
-    "unet/diffusion_pytorch_model.safetensors": "x",
-    "vae/diffusion_pytorch_model.safetensors": "x",
-    "text_encoder/model.fp16.safetensors": "x",
-}
-
-
-@pytest.mark.parametrize("way", ["offline=True", "HF_HUB_OFFLINE"])
-def test_a_cached_model_needs_no_network(tmp_path: Path, way: str) -> None:
-    folder = cached(tmp_path, "owner/name", COMPLETE)
-    if way == "HF_HUB_OFFLINE":
-        out = in_fresh_python("print(fetch(resolve('owner/name')))", tmp_path, HF_HUB_OFFLINE="1")
-    else:
-        out = in_fresh_python("print(resolve('owner/name', offline=True).folder)", tmp_path)
-    assert out == str(folder)
-
-
-@pytest.mark.parametrize(
-    "code",
-    ["resolve('owner/name', offline=True)", "fetch(resolve('owner/name'), offline=True)"],
-)
-def test_a_model_that_is_not_cached(tmp_path: Path, code: str) -> None:
-    out = in_fresh_python(code, tmp_path)
-    assert out.startswith("ModelError: model owner/name is not in the cache")
-    assert str(tmp_path / "hub") in out
-    assert "`hf download owner/name`" in out
-    assert "\n" not in out
-
-
-def test_an_unreachable_hub(tmp_path: Path) -> None:
-    out = in_fresh_python(
-        "fetch(resolve('owner/name'))", tmp_path, HF_ENDPOINT="http://127.0.0.1:9"
-    )
-    assert out.startswith("ModelError: model owner/name ")
-    assert "`hf download owner/name`" in out
-    assert "\n" not in out
-
-
-def test_a_model_that_is_cached_in_part(tmp_path: Path) -> None:
-    cached(tmp_path, "owner/name", {k: v for k, v in COMPLETE.items() if "vae" not in k})
-    out = in_fresh_python("fetch(resolve('owner/name'), offline=True)", tmp_path)
-    assert out.startswith("ModelError: model owner/name has no weights of vae")
-    assert "`hf download owner/name`" in out
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -77,21 +77,21 @@ def test_a_prompt_that_just_fits_is_one_chunk(parts: Parts) -> None:
 
 
 def test_clip_skip_takes_earlier_layers(parts: Parts) -> None:
-    (skipped,) = encode(parts, ["a bear"], clip_skip=2)
+    (skipped,) = encode(parts, ["a bear"], clip_skip=3)
     encoder = parts.text_encoder
     ids = parts.tokenizer("a bear", padding="max_length", max_length=16, return_tensors="pt")
     layers = encoder(ids.input_ids, output_hidden_states=True).hidden_states
     # Embeddings, then the states after each of the three layers.
     assert len(layers) == 4
     assert torch.equal(skipped.embeddings, encoder.final_layer_norm(layers[1]))
-    # The norm of the last layer's states is what clip_skip 0 gives.
+    # The norm of the last layer's states is what clip_skip 1 gives.
     (plain,) = encode(parts, ["a bear"])
     assert torch.equal(plain.embeddings, encoder.final_layer_norm(layers[3]))
 
 
-@pytest.mark.parametrize("wrong", [-1, 3, 12])
+@pytest.mark.parametrize("wrong", [-1, 0, 4])
 def test_clip_skip_out_of_range(parts: Parts, wrong: int) -> None:
-    with pytest.raises(UsageError, match=f"clip_skip must be 0 to 2 for this model, not {wrong}"):
+    with pytest.raises(UsageError, match=f"clip_skip must be 1 to 3 for this model, not {wrong}"):
         encode(parts, ["a bear"], clip_skip=wrong)
 
 

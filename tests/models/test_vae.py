@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -93,3 +95,89 @@ def test_nan_in_float32_is_an_error(parts: Parts, monkeypatch: pytest.MonkeyPatc
         parts.vae.decoder.conv_out.bias[0] = float("nan")
     with pytest.raises(RenderError, match="picture 1 of 2 came out as NaN from the autoencoder"):
         decode_latents(parts, torch.zeros(2, 4, 8, 8))
+
+
+CONVOLUTIONS = {
+    "block_out_channels": (8, 16, 16),
+    "down_block_types": ("DownEncoderBlock2D",) * 3,
+    "up_block_types": ("UpDecoderBlock2D",) * 3,
+    "norm_num_groups": 4,
+}
+
+
+def with_autoencoder(parts: Parts, autoencoder: Any) -> Parts:
+    autoencoder.eval().requires_grad_(False)
+    return replace(parts, vae=autoencoder, latent_channels=autoencoder.config.latent_channels)
+
+
+def test_sixteen_channels_without_quantising_convolutions(parts: Parts) -> None:
+    """As Stable Diffusion 3 has them: shifted, then scaled."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(1)
+    vae16 = AutoencoderKL(
+        **CONVOLUTIONS,
+        latent_channels=16,
+        scaling_factor=1.5305,
+        shift_factor=0.0609,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+    parts = with_autoencoder(parts, vae16)
+    latents = encode_pictures(parts, pictures(2))
+    assert latents.shape == (2, 16, 8, 8)
+    mean = vae16.encode(pictures(2)).latent_dist.mean
+    torch.testing.assert_close(latents, (mean - 0.0609) * 1.5305)
+    torch.testing.assert_close(decode_latents(parts, latents), vae16.decode(mean).sample)
+
+
+def test_a_vq_model_quantises_when_it_decodes(parts: Parts) -> None:
+    from diffusers import VQModel
+
+    torch.manual_seed(1)
+    vq = VQModel(**CONVOLUTIONS, latent_channels=3, num_vq_embeddings=8, scaling_factor=0.5)
+    parts = with_autoencoder(parts, vq)
+    latents = encode_pictures(parts, pictures(2))
+    assert latents.shape == (2, 3, 8, 8)
+    torch.testing.assert_close(latents, vq.encode(pictures(2)).latents * 0.5)
+    decoded = decode_latents(parts, latents)
+    torch.testing.assert_close(decoded, vq(pictures(2)).sample)
+    torch.testing.assert_close(decode_latents(parts, latents * 1.0001), decoded)
+    # It has no tiles to be cut into, and needs none asked for.
+    torch.testing.assert_close(decode_latents(parts, latents, tile=True), decoded)
+
+
+@pytest.mark.parametrize("channels", [4, 16])
+def test_tiny_autoencoders_encode_and_decode(
+    parts: Parts, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import AutoencoderTiny
+
+    torch.manual_seed(1)
+    tiny = AutoencoderTiny(
+        encoder_block_out_channels=(8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8),
+        num_encoder_blocks=(1, 1, 1),
+        num_decoder_blocks=(1, 1, 1),
+        latent_channels=channels,
+    )
+    parts = with_autoencoder(parts, tiny)
+    latents = encode_pictures(parts, pictures(2))
+    assert latents.shape == (2, channels, 8, 8)
+    torch.testing.assert_close(latents, tiny.encode(pictures(2)).latents)
+    torch.testing.assert_close(decode_latents(parts, latents), tiny.decode(latents).sample)
+    monkeypatch.setattr(vae, "TILE_PIXELS", 1)
+    torch.testing.assert_close(encode_pictures(parts, pictures(2)), latents)
+    # Overflows are found in it as in others.
+    tiny.to(torch.bfloat16)
+    hook = tiny.decoder.register_forward_hook(
+        lambda module, inputs, output: output * (1 if output.dtype == torch.float32 else torch.nan)
+    )
+    assert torch.isfinite(decode_latents(parts, latents)).all()
+    hook.remove()
+    assert tiny.dtype == torch.float32
+
+
+def test_nan_latents_of_a_transformer_are_reported_as_such(parts: Parts) -> None:
+    with pytest.raises(RenderError, match="came out as NaN from the transformer"):
+        decode_latents(replace(parts, unet=None), torch.full((1, 4, 8, 8), float("nan")))

@@ -74,7 +74,7 @@ def test_names_do_not_leave_the_folders(homes: tuple[Path, Path]) -> None:
 def test_what_is_not_there(homes: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match="no LoRA 'detial'; did you mean 'detail'"):
         find_addon("detial", homes, "lora")
-    with pytest.raises(UsageError, match=r"no embedding 'zzz'; 4 in .*ComfyUI, .*webui"):
+    with pytest.raises(UsageError, match=r"no embedding 'zzz'; 2 in .*ComfyUI, .*webui"):
         find_addon("zzz", homes, "embedding")
     with pytest.raises(UsageError, match="give its path, or the folder"):
         find_addon("detail", [], "lora")

@@ -49,7 +49,7 @@ def test_a_lora_of_the_settings_changes_pictures_and_the_digest(
 def test_a_tag_in_a_prompt_is_the_same_as_the_setting(
     place: Callable[..., ModelPlace], kohya: Path
 ) -> None:
-    folder = {"addon_folders": [str(kohya.parent)]}
+    folder = {"models_dir": [str(kohya.parent)]}
     tagged = place(prompt=f"a bear <lora:{kohya.stem}:0.5>", **folder)
     said = place(loras=[{"file": kohya.stem, "scale": 0.5}], **folder)
     assert tagged.addons == said.addons

@@ -1,0 +1,1 @@
+"""What models and add-ons there are, and what each is, without loading any."""

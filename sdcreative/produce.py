@@ -26,6 +26,7 @@ from .models.digests import model_digest
 from .models.facts import reading_notes
 from .models.placement import device_name, dtype_name
 from .models.places import ModelPlace, locate
+from .models.opening import open_model
 from .models.sizes import film_sizes
 from .outlet import Outlet
 from .planning import Plan, plan
@@ -37,6 +38,7 @@ from .runs.kept import Kept, KeptFrames
 from .runs.keys import frame_keys
 from .runs.manifest import Manifest
 from .runs.run import Run, run_arcs, run_id
+from .serving import check_serves
 from .settings import PLACES, RenderSettings
 from .studio import Studio, Studios
 from .tools import PictureTool, Report
@@ -84,7 +86,9 @@ def produce(
     place = locate(settings)
     for note in reading_notes(place):
         report(note)
-    first, size = film_sizes(timeline, place)
+    model = open_model(place)
+    first, size = film_sizes(timeline, model)
+    check_serves(timeline, model, size)
     job = _Production(
         tool,
         settings,

@@ -22,6 +22,7 @@ from .media.output import write_text
 from .media.sound_files import sound_info
 from .models.digests import model_digest
 from .models.places import locate
+from .models.opening import open_model
 from .models.sizes import film_sizes
 from .produce import produce
 from .runs.home import models_file, music_folder
@@ -175,7 +176,7 @@ class _Track:
         digest, size = "", (0, 0)
         if isinstance(settings, RenderSettings) and self.timeline is not None:
             model = locate(settings)
-            size, _ = film_sizes(self.timeline, model)
+            size, _ = film_sizes(self.timeline, open_model(model))
             digest = model_digest(model, models_file())
         resolved = settings.model_dump(mode="json", exclude=PLACES)
         name = run_id(tool.name, NAME, resolved, digest, size)

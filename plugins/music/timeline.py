@@ -28,7 +28,10 @@ def timeline(settings: MusicSettings) -> Timeline:
     from sdcreative import model_facts
 
     facts = model_facts(
-        settings.model, offline=settings.offline, prediction_type=settings.prediction_type
+        settings.model,
+        offline=settings.offline,
+        prediction_type=settings.prediction_type,
+        models_dir=settings.models_dir,
     )
     width, height = picture_size(settings, facts)
     params = replace(facts.spectrogram, stereo=False)

@@ -38,6 +38,8 @@ def setting_flags() -> list[click.Option]:
         click.Option(["-o", "--output"], metavar="PATH", help="File to write; its ending decides."),
         click.Option(["--device"], metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
         click.Option(["--batch-size"], type=int, help="Pictures denoised together."),
+        click.Option(["--models-dir"], metavar="FOLDER", help="Where models are found by name."),
+        click.Option(["--low-memory"], is_flag=True, default=None, help="Take little memory."),
         click.Option(["--offline"], is_flag=True, default=None, help="Never ask the model hub."),
     ]
 

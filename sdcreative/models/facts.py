@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..spectral.model_spectrogram import read_model_spectrogram
 from ..spectral.params import SpectrogramParams
-from .places import ModelPlace, as_place
+from .places import ModelPlace, as_place, model_folders
 from .single_files.checkpoint import SingleFile
 from .sizes import native_size
 from .sources import fetch, resolve
@@ -36,7 +37,11 @@ class ModelFacts:
 
 
 def model_facts(
-    model: str, *, offline: bool = False, prediction_type: str | None = None
+    model: str,
+    *,
+    offline: bool = False,
+    prediction_type: str | None = None,
+    models_dir: Sequence[str] = (),
 ) -> ModelFacts:
     """Look at a model; one of the hub is fetched.
 
@@ -45,12 +50,14 @@ def model_facts(
             Hugging Face hub.
         offline: never ask the hub.
         prediction_type: what the settings say; it decides the size of Stable Diffusion 2.
+        models_dir: models folders, beside those of SDCREATIVE_MODELS_DIR.
 
     Raises:
         ModelError: not found, or no latent-diffusion model.
         DataError: its ``spectrogram.json`` is broken.
     """
-    folder = fetch(resolve(model, offline=offline), offline)
+    source = resolve(model, offline=offline, models_dir=model_folders(models_dir))
+    folder = fetch(source, offline)
     size, multiple = native_size(ModelPlace(folder, prediction_type))
     said = read_model_spectrogram(folder)
     params, max_value = said or (SpectrogramParams(), MAX_VALUE)

@@ -64,16 +64,16 @@ def native_size(place: Path | ModelPlace) -> tuple[tuple[int, int], int]:
     return sizes.own, sizes.multiple
 
 
-def film_sizes(timeline: Timeline, place: Path | ModelPlace) -> tuple[Pixels, Pixels]:
+def film_sizes(timeline: Timeline, model: Source) -> tuple[Pixels, Pixels]:
     """(width, height) in which a timeline is denoised first, and of the pictures that come out.
 
     Raises:
-        ModelError: as ``native_size``.
+        ModelError: as ``sizes_of``.
         UsageError: sizes that the model cannot make.
     """
-    own, multiple = native_size(place)
-    first = fit_size(timeline.size, own, multiple)
-    return first, timeline.hires.sized(first, multiple) if timeline.hires else first
+    sizes = sizes_of(model)
+    first = fit_size(timeline.size, sizes.own, sizes.multiple)
+    return first, timeline.hires.sized(first, sizes.multiple) if timeline.hires else first
 
 
 def fit_size(size: tuple[int, int] | None, own: tuple[int, int], step: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from ..errors import DataError, UsageError
 from ..models.digests import model_digest
 from ..models.placement import device_name, dtype_name
 from ..models.places import locate
+from ..models.opening import open_model
 from ..models.sizes import film_sizes
 from ..planning import plan
 from ..progress import Bar
@@ -65,7 +66,7 @@ def make_storyboard(
     if timeline.length == 0:
         raise UsageError(f"{tool.name}: these settings give no frames")
     place = locate(settings)
-    size, _ = film_sizes(timeline, place)
+    size, _ = film_sizes(timeline, open_model(place))
     digest = model_digest(place, models_file())
     placed = timeline
     if (retiming := timeline.retiming) is not None:

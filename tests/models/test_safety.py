@@ -28,38 +28,6 @@ def pictures(count: int = 6) -> list[Image.Image]:
     return made
 
 
-@pytest.fixture(scope="session")
-def tiny_safety(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model's folder with a small checker of random weights; never write to it."""
-    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-    from transformers import CLIPConfig, CLIPImageProcessor
-
-    folder = tmp_path_factory.mktemp("safety") / "model"
-    layers = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2}
-    config = CLIPConfig(
-        vision_config=layers | {"num_attention_heads": 2, "image_size": SIDE, "patch_size": 8},
-        text_config=layers | {"num_attention_heads": 2, "vocab_size": 16},
-        projection_dim=16,
-    )
-    torch.manual_seed(0)
-    checker = StableDiffusionSafetyChecker(config)
-    for name in ("concept_embeds", "special_care_embeds"):
-        getattr(checker, name).data.normal_()
-    # So that some are flagged, and some are not.
-    checker.concept_embeds_weights.data.fill_(0.9)
-    checker.special_care_embeds_weights.data.fill_(0.9)
-    checker.save_pretrained(folder / "safety_checker")
-    CLIPImageProcessor(
-        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
-    ).save_pretrained(folder / "feature_extractor")
-    index = {
-        "_class_name": "StableDiffusionPipeline",
-        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
-    }
-    (folder / "model_index.json").write_text(json.dumps(index))
-    return folder
-
-
 @pytest.fixture
 def folder(tiny_safety: Path, tmp_path: Path) -> Path:
     """A copy, to be changed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,88 +34,6 @@ CPU = torch.device("cpu")
 CONTEXT = 16
 CHUNK = CONTEXT + T5_TOKENS
 STEPS = 4
-
-
-@pytest.fixture(scope="session")
-def tiny_sd3(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """32 pixels, downsampling 4, patches of 2, sixteen latent channels; never write to it."""
-    from diffusers import (
-        AutoencoderKL,
-        FlowMatchEulerDiscreteScheduler,
-        SD3Transformer2DModel,
-        StableDiffusion3Pipeline,
-    )
-    from transformers import (
-        CLIPTextConfig,
-        CLIPTextModelWithProjection,
-        CLIPTokenizer,
-        T5Config,
-        T5EncoderModel,
-        T5Tokenizer,
-    )
-
-    folder = tmp_path_factory.mktemp("sd3")
-    tokenizer = CLIPTokenizer.from_pretrained(tiny_checkpoint / "tokenizer")
-    padding = CLIPTokenizer.from_pretrained(tiny_checkpoint / "tokenizer", pad_token="!")
-    vocabulary = len(tokenizer)
-    ends = {"eos_token_id": vocabulary - 1, "bos_token_id": vocabulary - 2}
-    common = {"vocab_size": vocabulary, "max_position_embeddings": CONTEXT, **ends}
-    torch.manual_seed(0)
-    narrow = CLIPTextConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2,
-        projection_dim=16, **common,
-    )  # fmt: skip
-    wide = CLIPTextConfig(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=2,
-        projection_dim=24, hidden_act="gelu", **common,
-    )  # fmt: skip
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0)]
-    pieces += [(letter, -3.0) for letter in string.ascii_lowercase + string.digits + ",."]
-    pieces += [("\u2581a", -1.0), ("\u2581bear", -1.0), ("\u2581red", -1.0)]
-    t5 = T5Config(
-        vocab_size=len(pieces), d_model=64, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
-        feed_forward_proj="gated-gelu",
-    )  # fmt: skip
-    pipeline = StableDiffusion3Pipeline(
-        transformer=SD3Transformer2DModel(
-            sample_size=8,
-            num_layers=2,
-            attention_head_dim=8,
-            num_attention_heads=4,
-            joint_attention_dim=64,
-            caption_projection_dim=32,
-            pooled_projection_dim=40,
-            pos_embed_max_size=8,
-            dual_attention_layers=(0,),
-            qk_norm="rms_norm",
-        ),
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            block_out_channels=(8, 16, 16),
-            norm_num_groups=4,
-            latent_channels=16,
-            sample_size=32,
-            scaling_factor=1.5305,
-            shift_factor=0.0609,
-            use_quant_conv=False,
-            use_post_quant_conv=False,
-        ),
-        text_encoder=CLIPTextModelWithProjection(narrow),
-        tokenizer=tokenizer,
-        text_encoder_2=CLIPTextModelWithProjection(wide),
-        tokenizer_2=padding,
-        text_encoder_3=T5EncoderModel(t5),
-        tokenizer_3=T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=512),
-    )
-    # So that what CLIP and T5 say has a share in the picture, and the picture has contrast.
-    with torch.no_grad():
-        pipeline.transformer.context_embedder.weight *= 3
-        pipeline.transformer.proj_out.weight *= 2
-        pipeline.vae.decoder.conv_out.weight *= 4
-    pipeline.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

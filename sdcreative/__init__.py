@@ -32,6 +32,7 @@ _HOMES = {
     "Motion": ".core.shots",
     "Noise": ".core.shots",
     "Shot": ".core.shots",
+    "Sizes": ".core.shots",
     "Trunk": ".core.shots",
     "Arc": ".core.timeline",
     "Between": ".core.timeline",
@@ -76,6 +77,7 @@ _HOMES = {
     "read_schedule": ".scheduled",
     "MAX_FRAMES": ".scheduled",
     "Scheduled": ".scheduled",
+    "SizesSettings": ".setting_groups",
     "RenderSettings": ".settings",
     "Strict": ".settings",
     "hear": ".sound.analysis",
@@ -110,6 +112,7 @@ if TYPE_CHECKING:
         Motion,
         Noise,
         Shot,
+        Sizes,
         Trunk,
     )
     from .core.timeline import Arc, Between, Frame, Retiming, Sound, Timeline
@@ -146,6 +149,7 @@ if TYPE_CHECKING:
         frames_once,
         read_schedule,
     )
+    from .setting_groups import SizesSettings
     from .settings import RenderSettings, Strict
     from .sound.analysis import Heard, hear, sound_seconds
     from .sound.settings import Audio

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from .errors import UsageError
 from .presets.faults import SettingError
 from .scheduled import MAX_FRAMES
+from .setting_groups import as_value_error
 from .settings import RenderSettings
 from .sound.settings import Audio
 
@@ -16,10 +16,8 @@ from .sound.settings import Audio
 def _known_metric(name: str) -> str:
     from .metrics import check_metric
 
-    try:
+    with as_value_error():
         return check_metric(name)
-    except UsageError as error:
-        raise ValueError(str(error)) from error
 
 
 MetricName = Annotated[str, AfterValidator(_known_metric)]

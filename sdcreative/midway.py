@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .core.shots import Blend, Crossfade, Following, Inversion, Mixture, Noise, Shot, Trunk
+from .core.shots import Blend, Crossfade, Following, Inversion, Mixture, Noise, Shot, Sizes, Trunk
 from .core.walks import Terms, as_terms, seed_arc
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def midway(before: Shot, after: Shot) -> Shot | None:
             _image(before.image, after.image),
             before.mask,
             (before.strength + after.strength) / 2,
+            _sizes(before.sizes, after.sizes),
         )
     except _ApartError:
         return None
@@ -175,6 +176,14 @@ def _trunk(before: Shot, after: Shot, noise: Noise | Mixture) -> Trunk | None:
         return None
     steps = sum(trunk.steps for trunk in (a, b) if trunk)
     return replace(longer, steps=(steps + 1) // 2)
+
+
+def _sizes(a: Sizes | None, b: Sizes | None) -> Sizes | None:
+    if a is None and b is None:
+        return None
+    if a is None or b is None:
+        raise _ApartError
+    return a.towards(b, 0.5)
 
 
 def _image(

@@ -76,10 +76,9 @@ class Sampling:
     def row(self, wanted: Shot | Trunk) -> Row:
         """What a shot, or a trunk, is denoised towards."""
         pair = self.embeddings.pair(wanted.prompt, wanted.negative, wanted.guidance_scale)
-        shot = wanted if isinstance(wanted, Shot) else None
-        sizes = self.timeline.sizes if shot is None or shot.sizes is None else shot.sizes
-        told = told_sizes(sizes, self.size)
-        return Row(*pair, wanted.guidance_scale, told, self.beginnings.beside(shot))
+        beside = self.beginnings.beside(wanted if isinstance(wanted, Shot) else None)
+        sizes = told_sizes(wanted.sizes or self.timeline.sizes, self.size)
+        return Row(*pair, wanted.guidance_scale, sizes, beside)
 
     def advance(
         self,

@@ -24,9 +24,9 @@ from .media.replay import there_and_back
 from .media.writers import Writer
 from .models.digests import model_digest
 from .models.facts import reading_notes
+from .models.opening import open_model
 from .models.placement import device_name, dtype_name
 from .models.places import ModelPlace, locate
-from .models.opening import open_model
 from .models.sizes import film_sizes
 from .outlet import Outlet
 from .planning import Plan, plan

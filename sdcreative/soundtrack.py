@@ -21,8 +21,8 @@ from .errors import UsageError
 from .media.output import write_text
 from .media.sound_files import sound_info
 from .models.digests import model_digest
-from .models.places import locate
 from .models.opening import open_model
+from .models.places import locate
 from .models.sizes import film_sizes
 from .produce import produce
 from .runs.home import models_file, music_folder

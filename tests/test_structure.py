@@ -35,7 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "presets": {"errors"},
     "setting_groups": {"errors", "core"},
     "settings": {"core", "models", "processors", "setting_groups"},
-    "film_settings": {"errors", "metrics", "presets", "scheduled", "settings", "sound"},
+    "film_settings": {"metrics", "presets", "scheduled", "setting_groups", "settings", "sound"},
     "scheduled": {"errors", "core", "presets", "settings"},
     "sound": {"errors", "core", "media", "presets", "settings", "tools"},
     "spectral": {"errors"},

@@ -26,6 +26,7 @@ def check_film(settings: AnimateSettings) -> None:
     _check_noise(settings)
     _check_pictures(settings)
     _check_variation(settings)
+    _check_sizes(settings)
     if by_ear(settings):
         check_times(settings)
     else:
@@ -58,6 +59,19 @@ def _check_length(settings: AnimateSettings) -> None:
         raise SettingError("give 'prompts' or 'keyframes', not both", "prompts")
     if settings.loop and settings.ping_pong:
         raise SettingError("'loop' and 'ping_pong' exclude each other", "ping_pong")
+
+
+def _check_sizes(settings: AnimateSettings) -> None:
+    """Between told sizes and none there is no way."""
+    stops = settings.stops
+    if settings.sizes is None and any(stop.sizes for stop in stops.values()):
+        for path, stop in stops.items():
+            if stop.sizes is None:
+                raise SettingError(
+                    "other keyframes have sizes; give them here too, or to the whole film",
+                    *path,
+                    "sizes",
+                )
 
 
 def _check_sound(settings: AnimateSettings) -> None:

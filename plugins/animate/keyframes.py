@@ -12,6 +12,7 @@ from sdcreative import (
     Ease,
     FrameNumber,
     SettingError,
+    SizesSettings,
     Strict,
     frames_once,
     split_prompts,
@@ -59,6 +60,8 @@ class Keyframe(Strict):
     """what guidance moves away from; the film's own if left out"""
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
     """how closely to follow the prompt; the film's own if left out"""
+    sizes: SizesSettings | None = None
+    """what Stable Diffusion XL is told; the film's own if left out"""
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     """noise of this keyframe; on the way to another seed the noise is slerped"""
     at: Time | None = None

@@ -11,6 +11,8 @@ from .stills import restore
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from sdcreative import Sizes
+
     from .settings import AnimateSettings
 
 
@@ -20,6 +22,7 @@ class Scene:
 
     Attributes:
         guidance_scale: None for the film's own, which may change with the frames.
+        sizes: what models are told that ask for it; None for those of the film's pictures.
         picture: a picture of one's own; the same object wherever the file comes again.
     """
 
@@ -28,6 +31,7 @@ class Scene:
     seed: int
     guidance_scale: float | None = None
     picture: Image | None = None
+    sizes: Sizes | None = None
 
 
 def read_scenes(settings: AnimateSettings) -> tuple[list[Scene], tuple[int, int] | None]:
@@ -45,6 +49,7 @@ def read_scenes(settings: AnimateSettings) -> tuple[list[Scene], tuple[int, int]
         file = keyframe.image
         if file is not None and file not in pictures:
             pictures[file] = read_picture(Path(file).expanduser(), size)
+        sizes = keyframe.sizes or settings.sizes
         negative = keyframe.negative_prompt
         scenes.append(
             Scene(
@@ -53,6 +58,7 @@ def read_scenes(settings: AnimateSettings) -> tuple[list[Scene], tuple[int, int]
                 settings.seed if keyframe.seed is None else keyframe.seed,
                 keyframe.guidance_scale,
                 None if file is None else pictures[file],
+                sizes and sizes.told(),
             )
         )
     return scenes, size

@@ -12,7 +12,7 @@ from .listening import CHANGING
 from .noises import End, Noises
 
 if TYPE_CHECKING:
-    from sdcreative import Heard
+    from sdcreative import Heard, Sizes
 
     from .scenes import Scene
     from .schedule import Schedule
@@ -74,7 +74,16 @@ class Walk:
         trunk = None
         if image is None and isinstance(noise, Noise) and self.noises.rests(at.segment):
             trunk = self._trunk(at, noise)
-        return Shot(prompt, noise, negative, guidance_scale, trunk, image=image, strength=strength)
+        return Shot(
+            prompt,
+            noise,
+            negative,
+            guidance_scale,
+            trunk,
+            image=image,
+            strength=strength,
+            sizes=self._sizes(at),
+        )
 
     def _trunk(self, at: Position, noise: Noise) -> Trunk | None:
         depth = 1 - abs(2 * at.t - 1) ** 4
@@ -83,7 +92,12 @@ class Walk:
             return None
         middle = Position(at.segment, 0.5)
         prompt, negative, scale = self._frame(middle, self.plan.frame_at(middle))
-        return Trunk(prompt, noise, shared, negative, scale)
+        return Trunk(prompt, noise, shared, negative, scale, self._sizes(middle))
+
+    def _sizes(self, at: Position) -> Sizes | None:
+        """Known of both keyframes around, or of neither."""
+        start, end = (scene.sizes for scene in self._around(at))
+        return start.towards(end, at.t) if start and end else None
 
     def _frame(self, at: Position, frame: int) -> tuple[Blend, Blend, float]:
         start, end = (self._scale(scene, frame) for scene in self._around(at))

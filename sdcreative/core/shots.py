@@ -109,11 +109,42 @@ class Mixture:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """What Stable Diffusion XL is told of a picture's sizes (Podell et al. 2023, section 2.2).
+
+    Attributes:
+        original: (width, height) of the picture before it was scaled; small ones look coarse.
+        crop: (left, top) of what was cut off; (0, 0) shows things whole.
+        target: (width, height) that it is shown in.
+    """
+
+    original: tuple[float, float]
+    crop: tuple[float, float] = (0.0, 0.0)
+    target: tuple[float, float] | None = None
+
+    def towards(self, end: Sizes, t: float) -> Sizes:
+        """The point at t in [0, 1] on the straight way to other sizes.
+
+        A target on one side only holds all the way.
+        """
+
+        def between(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
+            return a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1])
+
+        if self == end or t == 0:
+            return self
+        start, stop = self.target or end.target, end.target or self.target
+        target = between(start, stop) if start and stop else None
+        return Sizes(between(self.original, end.original), between(self.crop, end.crop), target)
+
+
+@dataclass(frozen=True)
 class Trunk:
     """The first steps of denoising, done once for all shots whose trunks are equal.
 
     Attributes:
         steps: how many of the timeline's steps are shared, from 0 to all of them.
+        sizes: as in ``Shot``.
     """
 
     prompt: Blend
@@ -121,6 +152,7 @@ class Trunk:
     steps: int
     negative: Blend = Blend("")
     guidance_scale: float = 7.5
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True)
@@ -194,21 +226,6 @@ class Crossfade:
 
 Following = Follow | Continuation
 """Start pictures that are made of what was rendered before."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What Stable Diffusion XL is told of a picture's sizes (Podell et al. 2023, section 2.2).
-
-    Attributes:
-        original: (width, height) of the picture before it was scaled; small ones look coarse.
-        crop: (left, top) of what was cut off; (0, 0) shows things whole.
-        target: (width, height) that it is shown in.
-    """
-
-    original: tuple[float, float]
-    crop: tuple[float, float] = (0.0, 0.0)
-    target: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,9 @@ class Swap(Strict):
     text_encoder_2: Name | None = None
     """the second one of Stable Diffusion XL and 3"""
     text_encoder_3: Name | None = None
-    """T5 of Stable Diffusion 3: a folder with tokenizer_3 beside it"""
+    """T5 of Stable Diffusion 3"""
+    tokenizer_3: Name | None = None
+    """folder of T5's tokenizer, which no checkpoint file holds; beside text_encoder_3 if left out"""
 
     def named(self) -> dict[str, str]:
         """Part -> where it is to come from."""

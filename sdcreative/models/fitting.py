@@ -33,6 +33,11 @@ def check_fit(path: Path, configs: Mapping[str, Any]) -> None:
     name = "unet" if "unet" in configs else "transformer"
     denoiser, vae = configs[name], configs["vae"]
     latents = vae.latent_channels
+    if name == "unet" and (denoiser.class_embed_type or denoiser.num_class_embeds):
+        raise ModelError(
+            f"{path}: its unet asks for a class beside the prompt, which no tool gives; an "
+            "upscaler is for the processor diffusion_upscale"
+        )
     inpainting = name == "unet" and denoiser.in_channels == 2 * latents + 1
     if denoiser.out_channels != latents or not (denoiser.in_channels == latents or inpainting):
         raise ModelError(
@@ -42,10 +47,6 @@ def check_fit(path: Path, configs: Mapping[str, Any]) -> None:
     if name == "transformer":
         _check_triple(path, denoiser, configs)
         return
-    if denoiser.class_embed_type or denoiser.num_class_embeds:
-        raise ModelError(
-            f"{path}: its unet asks for a class beside the prompt, which no tool gives"
-        )
     width = configs["text_encoder"].hidden_size
     encoders = "text_encoder"
     if second := configs.get("text_encoder_2"):

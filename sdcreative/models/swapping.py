@@ -66,9 +66,13 @@ class Swapped:
         self.zeroes_negative = model.zeroes_negative
         self.configs, self.scheduler = dict(model.configs), model.scheduler
         self._parts: dict[str, _Part] = {}
+        self._tokenizers: dict[str, Path] = {}
         for part, path in swaps.items():
             if part == "scheduler":
                 self.scheduler = _scheduler(path)
+                continue
+            if part.startswith("tokenizer"):
+                self._tokenizers[part] = path / part if (path / part).is_dir() else path
                 continue
             if part not in self.family.weights:
                 raise ModelError(f"swap: {self.family.title} ({self.path}) has no {part}")
@@ -87,11 +91,13 @@ class Swapped:
         return found.described if found else self._model.described(part)
 
     def tokenizer(self, part: str) -> tuple[Any, Path]:
-        """A tokenizer: that beside another text encoder where there is one, else the model's own.
+        """A tokenizer: one that was named, that beside another text encoder, or the model's own.
 
         Raises:
             ModelError: its files are missing or broken.
         """
+        if folder := self._tokenizers.get(part):
+            return read_tokenizer(folder, self.family.parts[part][1][0]), folder
         for encoder, found in self._parts.items():
             if tokenizer_of(encoder) == part and isinstance(found, _FolderPart):
                 beside = found.folder.parent / part

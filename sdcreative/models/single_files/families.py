@@ -1,4 +1,4 @@
-"""What shapes do not tell of a family: published configurations, and CLIP's tokenizer."""
+"""What shapes do not tell of a family: published configurations, and CLIP's tokenizers."""
 
 from __future__ import annotations
 
@@ -13,23 +13,29 @@ _CONFIGS = Path(__file__).resolve().parent / "configs"
 _MERGES = _CONFIGS / "clip_merges" / "merges.txt.xz"
 
 
-def family_config(family: str, part: str) -> dict[str, Any]:
+def family_config(folder: str, part: str) -> dict[str, Any]:
     """A part's configuration for the model of full size.
 
     Args:
-        family: v1 or v2.
-        part: unet, vae, text_encoder, scheduler or tokenizer.
+        folder: of the family: v1, v2, xl, sd3 or x4.
+        part: as diffusers calls it, such as unet, text_encoder_2, scheduler or tokenizer.
     """
-    name = f"{part}_config.json" if part in ("scheduler", "tokenizer") else "config.json"
-    return read_json(_CONFIGS / family / part / name, part)
+    named = part == "scheduler" or part.startswith("tokenizer")
+    name = f"{part.removesuffix('_2')}_config.json" if named else "config.json"
+    return read_json(_CONFIGS / folder / part / name, part)
 
 
-def clip_tokenizer(family: str) -> Any:
-    """The tokenizer of a family, made in memory; a new one at each call."""
+def clip_tokenizer(folder: str, part: str = "tokenizer") -> Any:
+    """A tokenizer of a family, made in memory; a new one at each call.
+
+    Args:
+        folder: of the family.
+        part: tokenizer or tokenizer_2.
+    """
     from transformers import CLIPTokenizer
 
     vocabulary, merges = clip_vocabulary()
-    config = family_config(family, "tokenizer")
+    config = family_config(folder, part)
     del config["tokenizer_class"]
     tokenizer: Any = CLIPTokenizer
     return tokenizer(vocab=dict(vocabulary), merges=list(merges), **config)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,6 +42,8 @@ def _unet_name(name: str, layers: int, config: Any) -> str:
     outer = {
         "conv_in": "input_blocks.0.0", "time_embedding.linear_1": "time_embed.0",
         "time_embedding.linear_2": "time_embed.2", "conv_norm_out": "out.0", "conv_out": "out.2",
+        "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
+        "class_embedding": "label_emb",
     }  # fmt: skip
     part, _, last = name.rpartition(".")
     if part in outer:
@@ -136,11 +139,15 @@ def original_layout(unet: Any, vae: Any, encoder: Any, version: int) -> Tensors:
 
 @dataclass(frozen=True)
 class Twins:
-    """One model twice: as a diffusers folder, and its tensors in the original layout."""
+    """One model twice: as a diffusers folder, and its tensors in the original layout.
+
+    Of families with several text encoders the modules are kept as well.
+    """
 
     folder: Path
     tensors: Tensors
-    version: int
+    version: int | str
+    modules: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path, tensors: Tensors | None = None, **notes: str) -> Path:
         """A safetensors file of these or other tensors."""
@@ -252,6 +259,17 @@ def build() -> Callable[..., Twins]:
 @pytest.fixture(scope="session")
 def layout() -> Callable[[Any, Any, Any, int], Tensors]:
     return original_layout
+
+
+@pytest.fixture(scope="session")
+def twins_of() -> type[Twins]:
+    return Twins
+
+
+@pytest.fixture(scope="session")
+def original() -> Any:
+    """What gives modules their original names, for the other families."""
+    return SimpleNamespace(unet=original_unet, vae=original_vae, text=original_text)
 
 
 @pytest.fixture(scope="session")

@@ -107,10 +107,6 @@ FAULTS: dict[str, tuple[Callable[[Path, Tensors], Any], str]] = {
         lambda p, t: rewrite(p, with_channels(t, 6)),
         "is a U-Net of 6 input channels, where 4 are expected",
     ),
-    "inpainting": (
-        lambda p, t: rewrite(p, with_channels(t, 9)),
-        "is an inpainting checkpoint: its unet takes 9 channels",
-    ),
     "wrong channels of the autoencoder": (
         lambda p, t: rewrite(p, four_latents_to_eight(t)),
         "the unet takes 4 and gives 4 channels, the vae has 8",
@@ -146,8 +142,8 @@ FAULTS: dict[str, tuple[Callable[[Path, Tensors], Any], str]] = {
         "weights of unet hold NaN or infinity",
     ),
     "another family": (
-        lambda p, t: rewrite(p, {f"{U}joint_blocks.0.x_block.mlp.fc1.bias": torch.zeros(1)}),
-        "is Stable Diffusion 3, which is not supported yet; of single files this version runs",
+        lambda p, t: rewrite(p, {f"{U}double_blocks.0.img_attn.proj.bias": torch.zeros(1)}),
+        r"is Flux.1, which is not supported; of single files this version runs .* 1, 2, XL, 3 and",
     ),
     "a LoRA": (
         lambda p, t: rewrite(p, {"lora_unet_mid.lora_up.weight": torch.zeros(1)}),

@@ -19,7 +19,7 @@ from sdcreative.models.facts import model_facts, reading_notes
 from sdcreative.models.loading import Parts, load_parts
 from sdcreative.models.places import ModelPlace
 from sdcreative.models.single_files.checkpoint import SingleFile
-from sdcreative.models.single_files.converting import unet_state
+from sdcreative.models.single_files.converting_unet import unet_state
 from sdcreative.models.single_files.families import clip_tokenizer, clip_vocabulary
 from sdcreative.models.single_files.recognising import PREDICTIONS
 from sdcreative.models.sizes import native_size

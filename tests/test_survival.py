@@ -33,8 +33,9 @@ KILLED = """
 import os, random, signal, sys
 import torch
 torch.set_num_threads(1)
-import diffusers, transformers
-import sdcreative.produce, sdcreative.renderer, sdcreative.studio
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+import sdcreative.models.solvers, sdcreative.produce, sdcreative.renderer, sdcreative.studio
 from sdcreative.cli import main
 from sdcreative.runs import kept, store
 
@@ -79,8 +80,9 @@ STOPPED = """
 import os, shutil, signal, sys, threading, time
 import torch
 torch.set_num_threads(1)
-import diffusers, transformers
-import sdcreative.produce, sdcreative.renderer, sdcreative.studio
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+import sdcreative.models.solvers, sdcreative.produce, sdcreative.renderer, sdcreative.studio
 from sdcreative.cli import main
 from sdcreative.media import sinks, writers
 from sdcreative.runs import kept, run

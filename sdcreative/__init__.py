@@ -65,6 +65,8 @@ _HOMES = {
     "open_writer": ".media.writers",
     "check_metric": ".metrics",
     "find_metric": ".metrics",
+    "load_pair": ".models.clip.loading",
+    "PictureText": ".models.clip.pair",
     "model_facts": ".models.facts",
     "ModelFacts": ".models.facts",
     "SettingError": ".presets.faults",
@@ -136,6 +138,8 @@ if TYPE_CHECKING:
     from .media.spectrogram import levels_of, mel_spectrogram
     from .media.writers import open_writer
     from .metrics import check_metric, find_metric
+    from .models.clip.loading import load_pair
+    from .models.clip.pair import PictureText
     from .models.facts import ModelFacts, model_facts
     from .presets.faults import SettingError
     from .provenance import read_provenance

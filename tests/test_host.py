@@ -77,7 +77,8 @@ def test_bundled_plugins_load() -> None:
         ("seed_walk", "sdcreative", None),
         ("train", "sdcreative", None),
     ]
-    tools = {"animate", "feedback", "image", "music", "scout", "seed_walk", "train"}
+    films = {"animate", "feedback", "image", "music", "scout", "seed_walk"}
+    tools = films | {"train", "finetune", "sample"}
     assert set(host.tools) == tools
     assert set(host.summaries) == {*tools, *host.commands} == {*tools, "serve"}
 

@@ -23,6 +23,7 @@ from sdcreative.errors import PluginError, UsageError
 from sdcreative.metrics import METRICS, PORTION, along, check_metric, find_metric
 from sdcreative.metrics import structural_similarity as our_ssim
 from sdcreative.models.building import build_clip, save_part
+from sdcreative.models.clip.loading import load_pair
 from sdcreative.models.vae import decode_latents, to_pictures
 
 WITHOUT_MODEL = ["ssim", "pixel"]
@@ -147,10 +148,9 @@ def test_a_name_is_looked_up_with_a_hint() -> None:
         find_metric("?")
 
 
-@pytest.mark.parametrize("name", ["latent", "clip"])
-def test_some_need_a_model(name: str) -> None:
-    with pytest.raises(UsageError, match=f"'{name}' measures with a model.*use pixel"):
-        find_metric(name)
+def test_some_need_a_model() -> None:
+    with pytest.raises(UsageError, match=r"'latent' measures with a model.*use pixel"):
+        find_metric("latent")
 
 
 def test_sizes_have_to_agree_and_to_fit_the_model(studio: Studio) -> None:
@@ -160,9 +160,25 @@ def test_sizes_have_to_agree_and_to_fit_the_model(studio: Studio) -> None:
         find_metric("latent", studio)([grey(0, (33, 64))] * 2)
 
 
-def test_clip_needs_the_models_own_pair(studio: Studio, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no .*clip; use latent, ssim or pixel"):
-        find_metric("clip", replace(studio, parts=without_clip(studio, tmp_path)))
+def test_clip_is_the_built_in_pairs_where_the_model_has_none(
+    studio: Studio, tmp_path: Path
+) -> None:
+    pair = load_pair("emoji", device="cpu")
+    pictures = [noise(1), grey(200), noise(3)]
+    vectors = pair.pictures(pictures).double()
+    wanted = [math.acos(float(a @ b)) for a, b in pairwise(vectors)]
+    lacking = replace(studio, parts=without_clip(studio, tmp_path))
+    for given in (None, studio, lacking):
+        assert find_metric("clip", given)(pictures) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_clip_puts_a_bear_nearer_to_a_bear_than_to_an_apple(studio: Studio) -> None:
+    bear, other, apple = (
+        studio.picture(f"a picture of a {thing}", seed=seed, steps=8, guidance_scale=5)
+        for thing, seed in (("bear", 1), ("bear", 2), ("red apple", 1))
+    )
+    near, far = find_metric("clip", studio)([bear, other, apple])
+    assert 0 < near < far
 
 
 def without_clip(studio: Studio, folder: Path):
@@ -175,7 +191,8 @@ def without_clip(studio: Studio, folder: Path):
 def test_clip_is_the_angle_between_embeddings(studio: Studio, tmp_path: Path) -> None:
     parts = without_clip(studio, tmp_path)
     torch.manual_seed(0)
-    pair = build_clip(width=32, layers=1, heads=2, vocabulary=60, context=8, size=64, patch=16)
+    words = len(parts.tokenizer)
+    pair = build_clip(width=32, layers=1, heads=2, vocabulary=words, context=8, size=64, patch=16)
     save_part(pair, tmp_path / "clip")
     metric = find_metric("clip", replace(studio, parts=parts))
     pictures = [noise(1), noise(1), grey(200), noise(3)]

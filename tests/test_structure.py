@@ -16,9 +16,16 @@ MODULES = {
 # What a plugin may import; the modules are for those that train or convert models.
 PUBLIC = {
     "sdcreative",
+    "sdcreative.models.addons.module_names",
     "sdcreative.models.building",
+    "sdcreative.models.clip.locked",
+    "sdcreative.models.digests",
+    "sdcreative.models.loading",
+    "sdcreative.models.opening",
     "sdcreative.models.placement",
+    "sdcreative.models.places",
     "sdcreative.models.sources",
+    "sdcreative.models.vae",
     "sdcreative.media.spectrogram",
     "sdcreative.spectral.inversion",
     "sdcreative.spectral.model_spectrogram",
@@ -48,6 +55,7 @@ ROOMS: dict[str, set[str]] = {
     "hires": {"errors", "core", "models", "processors"},
     "passes": {"core", "models", "beginnings", "embeddings", "hires", "planning"},
     "guarding": {"errors", "models"},
+    "attention": {"errors", "core", "models", "storyboard", "studio"},
     "serving": {"core", "errors", "models"},
     "embeddings": {"core", "models"},
     "inverting": {"errors", "core", "models", "embeddings"},
@@ -125,6 +133,7 @@ ROOMS: dict[str, set[str]] = {
         "tools",
     },
     "cli": {
+        "attention",
         "__init__",
         "core",
         "errors",

@@ -1,4 +1,4 @@
-"""Scouting: which seeds a walk may pass through smoothly, and in which order."""
+"""Scouting: which seeds a walk may pass through smoothly, or fit a text best, and their order."""
 
 from __future__ import annotations
 

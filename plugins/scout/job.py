@@ -1,10 +1,11 @@
-"""Render every seed in few steps, find a smooth order, and show it on a sheet."""
+"""Render every seed in few steps, find the best and their order, and show them on a sheet."""
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -37,6 +38,7 @@ def scout(settings: ScoutSettings, job: Job) -> None:
     studio = Studio.load(
         settings.model, device=settings.device, dtype=settings.dtype, offline=settings.offline
     )
+    rank = _by_text(settings) if settings.rank_by == "text" else _by_walk(settings)
     size = studio.check_size(settings.size)
     film = timeline(settings, seeds)
     writer = open_writer(
@@ -54,21 +56,74 @@ def scout(settings: ScoutSettings, job: Job) -> None:
         return
     with writer:
         pictures = list(studio.render(film, batch_size=settings.batch_size))
+        found = rank(pictures, keep)
+        labels = [
+            f"seed {seeds[i]}\n{note}" for i, note in zip(found.order, found.notes, strict=True)
+        ]
+        writer.add(labelled_sheet([pictures[i] for i in found.order], labels, settings.columns))
+    job.report(f"seeds: {[seeds[i] for i in found.order]}")
+    job.report(found.summary)
+    job.report(f"{output}: {keep} of {len(seeds)} seeds")
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pictures that were chosen.
+
+    Attributes:
+        order: their numbers.
+        notes: a line below each.
+        summary: a line on all.
+    """
+
+    order: list[int]
+    notes: list[str]
+    summary: str
+
+
+Rank = Callable[[Sequence[Image.Image], int], Found]
+"""pictures, and how many of them to keep -> those"""
+
+
+def _by_walk(settings: ScoutSettings) -> Rank:
+    """Keeps those between which steps are short."""
+
+    def rank(pictures: Sequence[Image.Image], keep: int) -> Found:
         distances = visual_distances(pictures)
         everyone = smooth_order(distances, settings.loop)
         order = shortened(everyone, distances, settings.loop, keep)
         ways = steps(order, distances, settings.loop)
-        labels = [f"seed {seeds[i]}" for i in order]
-        for index, way in enumerate(ways):
-            labels[index] += f"\nto the next {way:.3f}"
-        writer.add(labelled_sheet([pictures[i] for i in order], labels, settings.columns))
-    given = steps(range(len(seeds)), distances, settings.loop)
-    job.report(f"seeds: {[seeds[i] for i in order]}")
-    job.report(
-        f"steps between neighbours: {np.mean(ways):.3f} on average, {max(ways):.3f} at most; "
-        f"in the order given {np.mean(given):.3f} and {max(given):.3f}"
-    )
-    job.report(f"{output}: {keep} of {len(seeds)} seeds")
+        given = steps(range(len(pictures)), distances, settings.loop)
+        return Found(
+            order,
+            [f"to the next {way:.3f}" for way in ways] + [""] * (len(order) - len(ways)),
+            f"steps between neighbours: {np.mean(ways):.3f} on average, {max(ways):.3f} at most; "
+            f"in the order given {np.mean(given):.3f} and {max(given):.3f}",
+        )
+
+    return rank
+
+
+def _by_text(settings: ScoutSettings) -> Rank:
+    """Keeps those that fit the text best, the best first."""
+    from sdcreative import load_pair
+
+    text = settings.text or settings.prompt
+    pair = load_pair(settings.pair, device=settings.device, offline=settings.offline)
+    beyond = pair.beyond(text)
+    unread = f"; its last {beyond} tokens are beyond what {pair.name} reads" if beyond else ""
+
+    def rank(pictures: Sequence[Image.Image], keep: int) -> Found:
+        fits = pair.likeness(pictures, [text])[:, 0].tolist()
+        order = sorted(range(len(pictures)), key=lambda i: -fits[i])[:keep]
+        return Found(
+            order,
+            [f"fits {fits[i]:.3f}" for i in order],
+            f"fits {text!r}: {fits[order[0]]:.3f} the best, {fits[order[-1]]:.3f} the last of "
+            f"those kept, {np.mean(fits):.3f} on average of all{unread}",
+        )
+
+    return rank
 
 
 def timeline(settings: ScoutSettings, seeds: Sequence[int]) -> Timeline:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -30,6 +30,12 @@ class ScoutSettings(RenderSettings):
     """in place of seeds: how many, counted up from seed"""
     show: Annotated[int, Field(ge=2)] = 12
     """how many of them to keep"""
+    rank_by: Literal["walk", "text"] = "walk"
+    """what makes a seed good: short steps to its neighbours, or how well its picture fits a text"""
+    text: Annotated[str, Field(min_length=1)] | None = None
+    """for rank_by text: what to look for; the prompt if left out"""
+    pair: Annotated[str, Field(min_length=1)] = "emoji"
+    """for rank_by text: built-in name, folder or hub id of a CLIP or SigLIP that compares"""
     loop: bool = False
     """for a walk that comes back to its first seed"""
     columns: Annotated[int, Field(ge=1)] = 4
@@ -50,6 +56,12 @@ class ScoutSettings(RenderSettings):
     def _fits_together(self) -> ScoutSettings:
         if self.process:
             raise SettingError("is for films and pictures, not for this sheet", "process")
+        walks = self.rank_by == "walk"
+        for key in ("text", "pair") if walks else ("loop",):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise SettingError(f"goes with rank_by: {'text' if walks else 'walk'}", key)
+        if not walks and not (self.text or self.prompt).strip():
+            raise SettingError("is empty; say what to look for", "text" if self.text else "prompt")
         if self.seeds is None:
             return self
         if "first" in self.model_fields_set:

@@ -14,7 +14,9 @@ import click
 from .. import __version__
 from ..errors import SdcreativeError, UsageError
 from ..host import Host, plugins_enabled
+from .attention import attention_command
 from .batch import batch_command
+from .clip import classify_command, score_command
 from .models import models_group
 from .plugins import plugins_group
 from .presets import presets_group
@@ -95,6 +97,9 @@ def build_cli(host: Host) -> click.Group:
         storyboard_command(host),
         spectrogram_group(),
         tokens_command(),
+        attention_command(),
+        score_command(),
+        classify_command(),
         models_group(),
     ):
         group.add_command(command)

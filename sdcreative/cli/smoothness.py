@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..smoothness import Smoothness
 
 _SHOWN = 12
-_WITH_MODEL = ("latent", "clip")
+_WITH_MODEL = ("latent",)
 
 
 def smoothness_command(host: Host | None = None) -> click.Command:

@@ -13,9 +13,9 @@ from ..core.retiming import ArcLength
 from ..core.timeline import Timeline
 from ..errors import DataError, UsageError
 from ..models.digests import model_digest
+from ..models.opening import open_model
 from ..models.placement import device_name, dtype_name
 from ..models.places import locate
-from ..models.opening import open_model
 from ..models.sizes import film_sizes
 from ..planning import plan
 from ..progress import Bar

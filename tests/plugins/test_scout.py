@@ -15,6 +15,7 @@ from PIL import Image
 
 from sdcreative import Job, OutputError, PresetError, Studio
 from sdcreative.media.metadata import read_tags
+from sdcreative.models.clip.loading import load_pair
 from sdcreative.presets import load_preset, validate
 from sdcreative.provenance import preset_text, read_provenance
 from sdcreative_plugins.scout import sdcreative_tools
@@ -172,6 +173,25 @@ def test_a_sheet_is_written_and_its_seeds_printed(
         assert difference.mean() < 3
 
 
+def test_seeds_that_fit_a_text_best_come_first(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Studio, "load", lambda *args, **kwargs: studio)
+    monkeypatch.setattr("sdcreative.load_pair", load_pair, raising=False)
+    pictures = [studio.picture("a bear", seed=seed, steps=2) for seed in range(5)]
+    fits = load_pair("emoji", device="cpu").likeness(pictures, ["an owl"])[:, 0].tolist()
+    wanted = sorted(range(5), key=lambda seed: -fits[seed])[:3]
+    lines = scout(studio, monkeypatch, rank_by="text", text="an owl")
+    assert lines[0] == f"seeds: {wanted}"
+    best, last, mean = (float(number) for number in re.findall(r"-?\d\.\d{3}", lines[1]))
+    assert (best, last) == pytest.approx((fits[wanted[0]], fits[wanted[2]]), abs=6e-4)
+    assert mean == pytest.approx(sum(fits) / 5, abs=6e-4)
+    lines = scout(studio, monkeypatch, rank_by="text", overwrite=True)
+    assert lines[1].startswith("fits 'a bear': ")
+    long = scout(studio, monkeypatch, rank_by="text", text="owl " * 40, overwrite=True)
+    assert long[1].endswith("; its last 10 tokens are beyond what emoji reads")
+
+
 def test_what_exists_is_replaced_only_when_asked(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +249,10 @@ def test_without_metadata_the_sheet_says_nothing(
         ("prompt: a\nseeds: [1, 2]\nfirst: 4", "4:8: first: give 'seeds' or 'first', not both"),
         ("prompt: a\nfirst: 1000", "3:8: first: 1000 is too large; at most 256"),
         ("prompt: a\nprocess: [deflicker]", "3:10: process: is for films and pictures, not for"),
+        ("prompt: a\ntext: b", "3:7: text: goes with rank_by: text"),
+        ("prompt: a\nrank_by: text\nloop: true", "4:7: loop: goes with rank_by: walk"),
+        ("prompt: ' '\nrank_by: text", "2:9: prompt: is empty; say what to look for"),
+        ("prompt: a\nrank_by: text\ntext: ' '", "4:7: text: is empty; say what to look for"),
         ("prompt: a\nshow: 1", "3:7: show: 1 is too small; at least 2"),
         ("prompt: a\noutput: a.mp4", "3:9: output: 'a.mp4' is no picture; end it with .png"),
     ],

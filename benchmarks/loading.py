@@ -87,8 +87,6 @@ def write_checkpoint(folder: Path, width: int) -> None:
 
 def measure(contender: str, folder: Path) -> dict[str, float]:
     """Seconds and memory of one contender, in this process, which must be fresh."""
-    import resource
-
     began = time.perf_counter()
     import torch
 
@@ -97,7 +95,7 @@ def measure(contender: str, folder: Path) -> dict[str, float]:
     if contender.startswith("theirs"):
         from diffusers import StableDiffusionPipeline
 
-        imported, before = time.perf_counter(), resident()
+        imported, before = time.perf_counter(), memory("VmRSS")
         if "file" in contender:
             pipe = StableDiffusionPipeline.from_single_file(
                 file, config=str(folder), torch_dtype=dtype, safety_checker=None
@@ -106,9 +104,12 @@ def measure(contender: str, folder: Path) -> dict[str, float]:
             pipe = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=dtype)
         modules = [pipe.unet, pipe.vae, pipe.text_encoder]
     else:
+        from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: F401
+        from transformers import CLIPTextModel  # noqa: F401
+
         from sdcreative.models.loading import load_parts
 
-        imported, before = time.perf_counter(), resident()
+        imported, before = time.perf_counter(), memory("VmRSS")
         parts = load_parts(
             file if contender.startswith("file") else folder,
             device=torch.device("cpu"),
@@ -118,7 +119,7 @@ def measure(contender: str, folder: Path) -> dict[str, float]:
         modules = [parts.unet, parts.vae, parts.text_encoder]
     loaded = time.perf_counter()
     weights = sum(one.numel() * one.element_size() for part in modules for one in part.parameters())
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = memory("VmHWM")
     return {
         "import": imported - began,
         "load": loaded - imported,
@@ -127,10 +128,13 @@ def measure(contender: str, folder: Path) -> dict[str, float]:
     }
 
 
-def resident() -> int:
-    """Bytes of memory that this process has now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
+def memory(name: str) -> int:
+    """Bytes of memory that this process has (VmRSS), or has had at most (VmHWM).
+
+    getrusage would also count what the parent had when this process was forked.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def in_process(contender: str, folder: Path) -> dict[str, float]:
@@ -160,14 +164,19 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--keep", type=Path, help="where the checkpoint is, or is written")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--write", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.write:
+        write_checkpoint(Path(given.write[1]), int(given.write[0]))
+        return
     if given.measure:
         print(json.dumps(measure(given.measure[0], Path(given.measure[1]))))
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = (given.keep or Path(scratch)) / "model"
         if not folder.with_suffix(".safetensors").exists():
-            write_checkpoint(folder, given.width)
+            command = [sys.executable, __file__, "--write", str(given.width), str(folder)]
+            subprocess.run(command, check=True, capture_output=True)
         rounds: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
         for number in range(given.rounds + 1):
             for name in CONTENDERS:

@@ -174,7 +174,7 @@ class _Production:
     def _tags(self) -> dict[str, str] | None:
         if not self.metadata:
             return None
-        return tags(self.tool.name, self.settings, self.timeline, self.size, self.digest)
+        return tags(self.tool.name, self.settings, self.timeline, self.first, self.digest)
 
     def render(self, overwrite: bool) -> None:
         """Render all, and keep nothing but the output."""

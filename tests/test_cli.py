@@ -169,7 +169,7 @@ def test_lists(tmp_path: Path) -> None:
         ("music", ["tool music", "command serve"], None),
         ("scout", ["tool scout"], None),
         ("seed_walk", ["tool seed_walk"], None),
-        ("train", ["tool train"], None),
+        ("train", ["tool train", "tool finetune", "tool sample"], None),
     ]
 
 

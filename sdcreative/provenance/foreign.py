@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..core.large import LARGEST
 from ..errors import UsageError
 from ..models.sampler_names import canonical
 from ..models.sources import builtin_names
@@ -19,7 +20,18 @@ from .record import Provenance
 # Said elsewhere, or of no consequence for the picture.
 _SILENT = ("Version", "Model hash", "Schedule type", "Model", "Sampler")
 _ORDINARY_SCHEDULES = ("", "automatic", "normal", "simple", "uniform")
-_SPOKEN_PROMPT = re.compile(r"\([^()]+:\s*[\d.]+\s*\)|<\w+:")
+_UPSCALERS = {
+    "latent": "latent-bilinear",
+    "latent (antialiased)": "latent-bilinear",
+    "latent (bicubic)": "latent-bicubic",
+    "latent (bicubic antialiased)": "latent",
+    "latent (nearest-exact)": "latent-nearest",
+    "lanczos": "image",
+    "r-esrgan 4x+": "realesrgan-photo",
+    "r-esrgan 4x+ anime6b": "realesrgan-drawing",
+}
+"""AUTOMATIC1111's names, in small letters -> ours"""
+_SECOND_PASS = ("Denoising strength", "Hires upscale", "Hires steps", "Hires upscaler")
 # What a parser of strangers' files may stumble over in a hostile one.
 _STUMBLES = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError,
@@ -34,19 +46,21 @@ def provenance_of(parameters: Parameters, program: str = "AUTOMATIC1111") -> Pro
     left_out: list[str] = []
     if parameters.negative_prompt:
         settings["negative_prompt"] = parameters.negative_prompt
-    if found := _SPOKEN_PROMPT.search(parameters.prompt + "\n" + parameters.negative_prompt):
-        left_out.append(f"{found[0]} and its like in the prompt are read as words")
     taken = {
         "Steps": ("steps", _whole(details.get("Steps"), 1, 1000)),
         "CFG scale": ("guidance_scale", _number(details.get("CFG scale"), 100)),
         "Seed": ("seed", _whole(details.get("Seed"), 0, 2**32 - 1)),
         "Size": ("size", _size(details.get("Size"))),
+        "Clip skip": ("clip_skip", _whole(details.get("Clip skip"), 1, 24)),
     }
+    second = _second_pass(details, left_out)
+    if second:
+        settings["hires"] = second
     for name, value in details.items():
         key, ours = taken.get(name, ("", None))
         if ours is not None:
             settings[key] = ours
-        elif name not in _SILENT:
+        elif name not in _SILENT and not (second and name in _SECOND_PASS):
             left_out.append(f"{name}: {value}")
     _take_sampler(details, settings, left_out)
     _take_model(details, settings, left_out)
@@ -58,6 +72,24 @@ def provenance_of(parameters: Parameters, program: str = "AUTOMATIC1111") -> Pro
         program=program,
         left_out=tuple(left_out),
     )
+
+
+def _second_pass(details: Mapping[str, str], left_out: list[str]) -> dict[str, Any]:
+    """``hires`` of a picture that was made in two passes; empty for one."""
+    scale = _number(details.get("Hires upscale"), LARGEST)
+    if scale is None or scale <= 1:
+        return {}
+    found: dict[str, Any] = {"scale": scale}
+    strength = _number(details.get("Denoising strength"), 1)
+    if strength is not None:
+        found["strength"] = strength
+    if steps := _whole(details.get("Hires steps"), 1, 1000):
+        found["steps"] = steps
+    if name := details.get("Hires upscaler", ""):
+        found["upscale"] = _UPSCALERS.get(name.lower(), "image")
+        if name.lower() not in _UPSCALERS:
+            left_out.append(f"Hires upscaler: {name}; pictures are enlarged by resampling instead")
+    return found
 
 
 def _take_sampler(

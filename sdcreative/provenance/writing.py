@@ -83,7 +83,16 @@ def _parameters(
         details["Model hash"] = model_digest[:HASH_SHOWN]
     # The name alone: where a model lies on someone's disk is nobody's business.
     details["Model"] = PurePath(settings.model).name or settings.model
-    if shot.image is not None:
+    if timeline.clip_skip > 1:
+        details["Clip skip"] = str(timeline.clip_skip)
+    if (hires := timeline.hires) is not None:
+        details["Denoising strength"] = f"{hires.strength:g}"
+        scale = hires.size[0] / size[0] if hires.size else hires.scale
+        details["Hires upscale"] = f"{scale:g}"
+        if hires.steps:
+            details["Hires steps"] = str(hires.steps)
+        details["Hires upscaler"] = hires.upscale
+    elif shot.image is not None:
         details["Denoising strength"] = f"{shot.strength:g}"
     details["Version"] = f"sdcreative {__version__}"
     return format_parameters(Parameters(shot.prompt.start, shot.negative.start, details))

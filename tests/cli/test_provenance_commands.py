@@ -107,18 +107,18 @@ def test_from_writes_a_preset_that_is_the_same_and_never_replaces_one(folder: Pa
 
 
 def test_from_says_what_is_not_taken_over(folder: Path) -> None:
-    text = "a bear\nSteps: 9, Sampler: Restart, Seed: 4, Clip skip: 2\nmalicious: \x1b[2J"
+    text = "a bear\nSteps: 9, Sampler: Restart, Seed: 4, Eta: 2\nmalicious: \x1b[2J"
     with open_writer("a.gif", 12, (8, 8), metadata={"parameters": text}) as writer:
         writer.add(Image.new("RGB", (8, 8)))
     done = sdcreative("from", "a.gif")
     assert done.stdout == (
         "# The settings in a.gif, made by AUTOMATIC1111.\n"
-        "# Not taken over: Clip skip: 2\n"
+        "# Not taken over: Eta: 2\n"
         "# Not taken over: malicious: \\x1b[2J\n"
         "# Not taken over: Sampler: Restart\n"
         "plugin: image\nsteps: 9\nseed: 4\nprompt: a bear\noutput: a_again.gif\n"
     )
-    assert done.stderr.splitlines()[0] == "not taken over: Clip skip: 2"
+    assert done.stderr.splitlines()[0] == "not taken over: Eta: 2"
     assert "\x1b" not in done.stderr
 
 

@@ -53,15 +53,35 @@ def test_what_is_taken_over_and_what_is_not() -> None:
         "seed": 3452345645,
         "size": "512x768",
         "sampler": "DPM++ 2M Karras",
+        "clip_skip": 2,
+        "hires": {"scale": 2.0, "strength": 0.55},
     }
     assert provenance.left_out == (
-        "(bear:1.2) and its like in the prompt are read as words",
-        "Denoising strength: 0.55",
-        "Clip skip: 2",
-        "Hires upscale: 2",
         "Lora hashes: one: 0a1b, two: 2c3d",
         "Model: deliberate_v2 (9aba26abdf); name its folder or hub id with 'model:'",
     )
+
+
+@pytest.mark.parametrize(
+    ("details", "hires", "left_out"),
+    [
+        ({"Hires upscale": "1.5", "Hires upscaler": "Latent", "Hires steps": "0"},
+         {"scale": 1.5, "upscale": "latent-bilinear"}, ()),
+        ({"Hires upscale": "2", "Hires steps": "9", "Hires upscaler": "R-ESRGAN 4x+"},
+         {"scale": 2.0, "steps": 9, "upscale": "realesrgan-photo"}, ()),
+        ({"Hires upscale": "2", "Hires upscaler": "4x-Strange"},
+         {"scale": 2.0, "upscale": "image"},
+         ("Hires upscaler: 4x-Strange; pictures are enlarged by resampling instead",)),
+        ({"Denoising strength": "0.5"}, None, ("Denoising strength: 0.5",)),
+        ({"Hires upscale": "0"}, None, ("Hires upscale: 0",)),
+    ],
+)  # fmt: skip
+def test_a_second_pass(
+    details: dict[str, str], hires: dict[str, object] | None, left_out: tuple[str, ...]
+) -> None:
+    found = provenance_of(Parameters("a bear", "", {"Steps": "5", **details}))
+    assert found.settings.get("hires") == hires
+    assert found.left_out == left_out
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ class Swap(Strict):
     text_encoder_3: Name | None = None
     """T5 of Stable Diffusion 3"""
     tokenizer_3: Name | None = None
-    """folder of T5's tokenizer, which no checkpoint file holds; beside text_encoder_3 if left out"""
+    """folder of T5's tokenizer, which no checkpoint file holds; that of the model if left out"""
 
     def named(self) -> dict[str, str]:
         """Part -> where it is to come from."""

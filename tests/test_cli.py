@@ -169,7 +169,11 @@ def test_lists(tmp_path: Path) -> None:
         ("music", ["tool music", "command serve"], None),
         ("scout", ["tool scout"], None),
         ("seed_walk", ["tool seed_walk"], None),
-        ("train", ["tool train", "tool finetune", "tool sample"], None),
+        (
+            "train",
+            ["tool train", "tool finetune", "tool learn", "tool textual-inversion", "tool sample"],
+            None,
+        ),
     ]
 
 

@@ -78,7 +78,7 @@ def test_bundled_plugins_load() -> None:
         ("train", "sdcreative", None),
     ]
     films = {"animate", "feedback", "image", "music", "scout", "seed_walk"}
-    tools = films | {"train", "finetune", "sample"}
+    tools = films | {"train", "finetune", "learn", "textual-inversion", "sample"}
     assert set(host.tools) == tools
     assert set(host.summaries) == {*tools, *host.commands} == {*tools, "serve"}
 

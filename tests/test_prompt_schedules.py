@@ -13,8 +13,8 @@ from torch import Tensor
 
 from sdcreative import Blend, Curve, Inversion, Noise, RenderSettings, Shot, Studio, Timeline, Trunk
 from sdcreative.core.conditioning import Conditioning
-from sdcreative.core.prompt_programme import Programme, compose, layered
 from sdcreative.core.guidance import predict_guided
+from sdcreative.core.prompt_programme import Programme, compose, layered
 from sdcreative.core.sampling import Guidance, denoise, initial_latents
 from sdcreative.denoising import Denoiser
 from sdcreative.embeddings import Embeddings, Row

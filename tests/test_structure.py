@@ -16,6 +16,8 @@ MODULES = {
 # What a plugin may import; the modules are for those that train or convert models.
 PUBLIC = {
     "sdcreative",
+    "sdcreative.models.addons.embedding_files",
+    "sdcreative.models.addons.embedding_installing",
     "sdcreative.models.addons.module_names",
     "sdcreative.models.building",
     "sdcreative.models.clip.locked",

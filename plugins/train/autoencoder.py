@@ -1,4 +1,4 @@
-"""Training the KL autoencoder: L1, gradient and KL terms, optionally an adversarial one."""
+"""Training the autoencoder: L1 and gradient terms, optionally what one sees and a critic."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 
+from sdcreative import UsageError
 from sdcreative.models.building import build_autoencoder, save_part
 
+from .critic import Critic, adaptive_weight
+from .latents import encode_mean
+from .perceptual import Perceptual
 from .pictures import Drawing, compose
-from .settings import AutoencoderStage
+from .regularisers import regulariser
 from .sheets import tile
+from .stages import AutoencoderStage
 
 
 class AutoencoderObjective:
-    """Reconstruct composited drawings through a KL bottleneck (Rombach et al. 2022, sec. 3.1)."""
+    """Reconstruct composited drawings through a bottleneck (Rombach et al. 2022, sec. 3.1)."""
 
     name = "autoencoder"
 
@@ -32,14 +36,24 @@ class AutoencoderObjective:
         held_out: Sequence[Drawing],
         device: torch.device,
         module: nn.Module | None = None,
+        perceptual: Perceptual | None = None,
     ) -> None:
+        """``module``: an autoencoder to go on from; ``perceptual``: what its weight is of."""
         self.stage, self.device = stage, device
         self.training, self.held_out = training, held_out or training
         torch.manual_seed(stage.schedule.seed)
         self.vae: Any = module or build_autoencoder(
-            stage.channels, stage.layers, stage.latent_channels, size
+            stage.channels,
+            stage.layers,
+            stage.latent_channels,
+            size,
+            stage.codebook if stage.regulariser == "vq" else None,
         )
+        _check_kind(self.vae, stage)
         self.modules: dict[str, nn.Module] = {"vae": self.vae}
+        self.regulariser = regulariser(stage, fresh=module is None)
+        self.modules |= self.regulariser.modules
+        self.perceptual = None if perceptual is None else perceptual.to(device)
         self.critic = Critic(stage) if stage.adversarial_weight > 0 else None
         if self.critic is not None:
             self.modules["critic"] = self.critic
@@ -55,18 +69,23 @@ class AutoencoderObjective:
 
     def loss(self, batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         pixels = batch.to(self.device)
-        posterior = self.vae.encode(pixels).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=generator).to(self.device)
-        latents = posterior.mean + posterior.std * noise
-        decoded = self.vae.decode(latents).sample
+        decoded, penalty, figures = self.regulariser.reconstruct(self.vae, pixels, generator)
         absolute = (decoded - pixels).abs().mean()
         edges = gradient_difference(decoded, pixels)
-        divergence = posterior.kl().sum() / pixels.numel()
-        total = absolute + self.stage.gradient_weight * edges + self.stage.kl_weight * divergence
-        terms = {"l1": absolute, "gradient": edges, "kl": divergence}
+        total = absolute + self.stage.gradient_weight * edges + penalty
+        terms = {"l1": absolute, "gradient": edges, **figures}
+        if self.perceptual is not None:
+            seen = self.perceptual.distance(decoded, pixels)
+            total = total + self.stage.perceptual_weight * seen
+            terms["perceptual"] = seen
         if self.critic is not None:
             fooling, judging = self.critic.terms(pixels, decoded)
-            total = total + self.stage.adversarial_weight * fooling + judging
+            weight: Any = self.stage.adversarial_weight
+            if self.stage.adversarial_adaptive:
+                balance = adaptive_weight(total, fooling, self.vae.decoder.conv_out.weight)
+                weight = weight * balance
+                terms["balance"] = balance
+            total = total + weight * fooling + judging
             terms |= {"adversarial": fooling, "critic": judging}
         return {"loss": total, **terms}
 
@@ -79,7 +98,9 @@ class AutoencoderObjective:
         return float((-10 * error.log10()).mean())
 
     def measure(self) -> dict[str, float]:
-        return {"psnr": self.psnr()}
+        with torch.no_grad():
+            figures = self.regulariser.measure(self.vae, self._held_out_pixels(64))
+        return {"psnr": self.psnr(), **figures}
 
     @torch.no_grad()
     def sheet(self) -> Image.Image:
@@ -93,14 +114,14 @@ class AutoencoderObjective:
         return torch.from_numpy(pixels).to(self.device)
 
     def _reconstruct(self, pixels: Tensor) -> Tensor:
-        return self.vae.decode(self.vae.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
+        return self.vae.decode(encode_mean(self.vae, pixels)).sample.clamp(-1, 1)
 
     @torch.no_grad()
     def save(self, folder: Path) -> None:
         """Measure the scaling factor (1 / standard deviation of latents) and save the part."""
         rng = np.random.default_rng(2)
         pixels = self.batch(rng, 256)
-        parts = [self.vae.encode(p.to(self.device)).latent_dist.mean for p in pixels.split(32)]
+        parts = [encode_mean(self.vae, p.to(self.device)) for p in pixels.split(32)]
         factor = 1 / float(torch.cat(parts).std())
         self.vae.register_to_config(scaling_factor=round(factor, 6))
         save_part(self.vae, folder / "vae")
@@ -113,33 +134,15 @@ def gradient_difference(a: Tensor, b: Tensor) -> Tensor:
     return horizontal + vertical
 
 
-class Critic(nn.Module):
-    """A small patch discriminator with the hinge loss (Isola et al. 2017; Lim and Ye 2017).
-
-    Both sides are trained by one optimiser: gradients of the judging term reach only the critic,
-    gradients of the fooling term only the autoencoder.
-    """
-
-    def __init__(self, stage: AutoencoderStage) -> None:
-        super().__init__()
-        self.start = stage.adversarial_start * stage.schedule.accumulate
-        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 32, 4, 2, 1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(32, 64, 4, 2, 1),
-            nn.GroupNorm(8, 64),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(64, 1, 3, 1, 1),
+def _check_kind(vae: Any, stage: AutoencoderStage) -> None:
+    """A module to go on from has the regulariser that it was trained with."""
+    codes = getattr(vae.config, "num_vq_embeddings", None)
+    if (codes is None) == (stage.regulariser == "vq"):
+        own = "kl" if codes is None else "vq"
+        raise UsageError(
+            f"autoencoder.regulariser: the one to go on from was trained with {own}; set that"
         )
-
-    def terms(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """(fooling, judging) hinge terms; fooling is zero for the first ``start`` batches."""
-        self.seen += 1
-        judging = functional.relu(1 - self.layers(real)).mean()
-        judging = judging + functional.relu(1 + self.layers(fake.detach())).mean()
-        if int(self.seen) <= self.start:
-            return torch.zeros_like(judging), judging
-        frozen = {k: v.detach() for k, v in self.layers.named_parameters()}
-        scores = torch.func.functional_call(self.layers, frozen, (fake,))
-        return -scores.mean(), judging
+    if codes is not None and codes != stage.codebook:
+        raise UsageError(
+            f"autoencoder.codebook: the one to go on from has {codes} codes; set it to {codes}"
+        )

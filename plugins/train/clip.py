@@ -23,6 +23,15 @@ from .vocabulary import write_tokenizer
 CONTRAST = 4.6052  # log(100), the temperature's bound in the paper
 
 
+def clip_objective(stage: ClipStage, *given: Any) -> ClipObjective:
+    """Both towers, or one beside a locked text encoder; ``given`` as for ``ClipObjective``."""
+    if stage.locked_text is None:
+        return ClipObjective(stage, *given)
+    from .clip_locked import LockedClipObjective
+
+    return LockedClipObjective(stage, *given)
+
+
 class ClipObjective:
     """Match pictures with their captions within a batch, both ways."""
 
@@ -113,11 +122,8 @@ class ClipObjective:
 
     @torch.no_grad()
     def named(self, top: int = 1) -> float:
-        """Share of held-out drawings whose name is among the ``top`` nearest of all names.
-
-        Pictures without a name go by their first caption.
-        """
-        texts = sorted({_title(d) for d in [*self.training, *self.held_out]})
+        """Share of held-out drawings whose first caption is among the ``top`` nearest of all."""
+        texts = sorted({title_of(d) for d in [*self.training, *self.held_out]})
         vectors = torch.cat(
             [self.text_features(texts[i : i + 256]) for i in range(0, len(texts), 256)]
         )
@@ -126,7 +132,7 @@ class ClipObjective:
         pictures = torch.cat([self.picture_features(p) for p in torch.from_numpy(pixels).split(64)])
         order = (pictures @ vectors.T).topk(min(top, len(texts))).indices
         hits = [
-            _title(d) in {texts[i] for i in row}
+            title_of(d) in {texts[i] for i in row}
             for d, row in zip(self.held_out, order, strict=True)
         ]
         return sum(hits) / len(hits)
@@ -155,8 +161,9 @@ class ClipObjective:
         save_part(text_half(self.clip), folder / "text_encoder")
 
 
-def _title(drawing: Drawing) -> str:
-    return f"a picture of a {drawing.name}" if drawing.name else drawing.captions[0]
+def title_of(drawing: Drawing) -> str:
+    """What a picture is asked for by; the first caption says its name, if it has one."""
+    return drawing.captions[0]
 
 
 def _all_captions(drawings: Sequence[Drawing]) -> list[str]:

@@ -157,6 +157,8 @@ def _caption(
         background_caption="on a {background} background",
         name=name,
         style=style,
+        group=group,
+        colour=colour,
         avoid=held_out_backgrounds(name, hold_out_pairs),
         mirror=group != "symbols" and not MIRRORED_TELLS_ANOTHER.search(name),
     )

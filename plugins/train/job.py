@@ -21,28 +21,18 @@ from sdcreative.models.placement import cpu_has_bfloat16
 from sdcreative.models.sources import fetch, resolve
 
 from .autoencoder import AutoencoderObjective
-from .clip import ClipObjective
+from .clip import clip_objective
+from .finishing import finish
 from .loop import train
+from .no_text import without_text, write_no_text
 from .noise_schedule import NoiseSchedule, noise_schedule
+from .perceptual import perceptual
 from .pictures import Drawing, split_held_out
 from .settings import TrainSettings
 from .sources import check_base, describe_data, describe_model, read_data
 from .unet import UnetObjective
 
 STAGES = ("autoencoder", "clip", "unet")
-PARTS = ("vae", "text_encoder", "tokenizer", "unet")
-INDEX = {
-    "_class_name": "StableDiffusionPipeline",
-    "vae": ["diffusers", "AutoencoderKL"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "scheduler": ["diffusers", "DDIMScheduler"],
-    "safety_checker": [None, None],
-    "feature_extractor": [None, None],
-    "image_encoder": [None, None],
-    "requires_safety_checker": False,
-}
 # What says where things are, not what is trained.
 PLACES = {
     "output": True,
@@ -92,11 +82,13 @@ def run_training(settings: TrainSettings, job: Job) -> None:
         for name in stages:
             getattr(trainer, name)()
         if accelerator.is_main_process:
-            _finish(output, base, trainer.schedule)
+            finish(output, base, trainer.schedule, settings.unet, trainer.classes)
             describe_model(output, drawings)
         accelerator.wait_for_everyone()
+    if accelerator.num_processes > 1:
+        accelerator.end_training()
     if (output / "model_index.json").is_file():
-        report(f"model written to {output}; use it with --model {output}")
+        report(f"model written to {output}; {_use(output)}")
     else:
         report(f"{', '.join(stages)} written to {output}; train the other stages to use it")
 
@@ -118,9 +110,12 @@ class _Trainer:
         self.output, self.base = output, base
         self.training, self.held_out = training, held_out
         self.schedule: NoiseSchedule | None = None
+        self.classes: tuple[str, ...] = ()
 
     def autoencoder(self) -> None:
         stage: Any = self.settings.autoencoder
+        with self.accelerator.main_process_first():
+            compared = perceptual(stage, offline=self.settings.offline)
         objective = AutoencoderObjective(
             stage,
             max(self.settings.shape),
@@ -128,6 +123,7 @@ class _Trainer:
             self.held_out,
             self.accelerator.device,
             self._start("vae"),
+            compared,
         )
         self._train("autoencoder", stage.schedule, objective)
 
@@ -137,7 +133,7 @@ class _Trainer:
             tokenizer = self.output / "tokenizer"
             if self.base is not None and not (tokenizer / "vocab.json").is_file():
                 shutil.copytree(self.base / "tokenizer", tokenizer, dirs_exist_ok=True)
-            objective = ClipObjective(
+            objective = clip_objective(
                 stage,
                 stage.size or min(self.settings.shape),
                 self.training,
@@ -153,6 +149,8 @@ class _Trainer:
         config = None if self.base is None else read_scheduler_config(self.base)
         self.schedule = noise_schedule(stage, config)
         with self.accelerator.main_process_first():
+            if without_text(self.settings):
+                write_no_text(self.output)
             objective = UnetObjective(
                 stage,
                 self.training,
@@ -162,9 +160,11 @@ class _Trainer:
                 self.accelerator.device,
                 self.output / "training" / "unet",
                 self.report,
-                self._start("unet"),
+                None if stage.fresh else self._start("unet"),
                 self.schedule,
+                self.held_out,
             )
+        self.classes = objective.classes
         self._train("unet", stage.schedule, objective)
 
     def _train(self, name: str, schedule: Any, objective: Any) -> None:
@@ -187,6 +187,12 @@ class _Trainer:
         self.report(f"{part}: on from {self.base / part}, in its own shape")
         part_started_from: nn.Module = read_part(self.base / part)
         return part_started_from
+
+
+def _use(output: Path) -> str:
+    if (output / "conditions.json").is_file():
+        return f"sample from it with the tool sample and model: {output}"
+    return f"use it with --model {output}"
 
 
 def _say_nothing(line: str) -> None:
@@ -236,7 +242,8 @@ def _check_parts(settings: TrainSettings, output: Path, base: Path | None) -> No
         )
     if settings.unet is None or settings.start_from is not None:
         return
-    for name, part in (("autoencoder", "vae"), ("clip", "text_encoder")):
+    needed = (("autoencoder", "vae"), ("clip", "text_encoder"))
+    for name, part in needed[:1] if without_text(settings) else needed:
         if getattr(settings, name) is None and not (output / part).is_dir():
             raise UsageError(
                 f"unet: training needs a {part}; add the stage '{name}', "
@@ -248,8 +255,9 @@ def _describe(settings: TrainSettings, stages: Sequence[str], report: Any) -> No
     describe_data(settings, report)
     for name in stages:
         plan = getattr(settings, name).schedule
-        batch = plan.batch * plan.accumulate
-        report(f"{name}: {plan.steps} steps of {batch}, {plan.steps * batch} samples")
+        batch, count = plan.batch * plan.accumulate, settings.processes
+        each = f" in each of {count} processes" if count > 1 else ""
+        report(f"{name}: {plan.steps} steps of {batch}{each}, {plan.steps * batch * count} samples")
 
 
 def _check_output(output: Path, settings: TrainSettings, overwrite: bool) -> None:
@@ -282,17 +290,3 @@ def _record(output: Path, settings: TrainSettings) -> None:
     wanted = settings.model_dump(mode="json", exclude={"output"})
     text = json.dumps(wanted, indent=2) + "\n"
     (output / "training" / "settings.json").write_text(text, encoding="utf-8")
-
-
-def _finish(output: Path, base: Path | None, schedule: NoiseSchedule | None) -> None:
-    """Complete the model folder with the parts that were not trained."""
-    if base is not None:
-        for part in (*PARTS, "scheduler", "clip"):
-            if (base / part).is_dir() and not (output / part).exists():
-                shutil.copytree(base / part, output / part)
-    if schedule is not None:
-        target = output / "scheduler" / "scheduler_config.json"
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(json.dumps(schedule.config, indent=2) + "\n", encoding="utf-8")
-    if all((output / part).is_dir() for part in (*PARTS, "scheduler")):
-        (output / "model_index.json").write_text(json.dumps(INDEX, indent=2) + "\n", "utf-8")

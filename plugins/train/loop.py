@@ -119,7 +119,8 @@ def train(
                 last = done == schedule.steps
                 if main and (done % schedule.log_every == 0 or last):
                     figures = means.take()
-                    samples = (done - start) * schedule.batch * schedule.accumulate
+                    taken = schedule.batch * schedule.accumulate * accelerator.num_processes
+                    samples = (done - start) * taken
                     figures["samples_per_second"] = samples / (time.monotonic() - began)
                     _append(log, done, figures)
                     report(f"{name} {done}/{schedule.steps}  {_shown(figures)}")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, overload
+from pathlib import Path
+from typing import overload
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from sdcreative import DataError
+
+from .captions import Captions
 
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "white": (255, 255, 255),
@@ -46,6 +46,8 @@ class Drawing:
             or "" where the picture has no transparency to fill.
         name: the thing drawn, for evaluation, or "" where nobody said.
         style: the drawing style, for evaluation.
+        group: the kind of thing, or the folder the picture was in, or "".
+        colour: the main colour, or "" where nobody looked.
         avoid: background colours never shown with this thing (held-out compositions).
         mirror: whether a mirrored copy is still described by the captions.
     """
@@ -55,6 +57,8 @@ class Drawing:
     background_caption: str = ""
     name: str = ""
     style: str = ""
+    group: str = ""
+    colour: str = ""
     avoid: frozenset[str] = field(default_factory=frozenset)
     mirror: bool = True
 
@@ -106,7 +110,12 @@ def _to_pixels(picture: Image.Image) -> np.ndarray:
 
 
 def read_folder(
-    folder: Path, size: int | tuple[int, int], captions_file: str | None = None
+    folder: Path,
+    size: int | tuple[int, int],
+    captions_file: str | None = None,
+    *,
+    captioned: bool = True,
+    grouped: bool = False,
 ) -> list[Drawing]:
     """Read a folder of pictures; captions come from a JSONL or CSV file or a .txt beside each one.
 
@@ -115,80 +124,74 @@ def read_folder(
     The file may also name pictures in folders below. Lines of a .txt, and several rows of one
     picture, are phrasings of which one is drawn for every sample.
 
+    Args:
+        folder: of the pictures.
+        size: side, or width and height, in pixels that they are cut to.
+        captions_file: name of a JSONL or CSV file in it.
+        captioned: whether a picture without a caption is an error.
+        grouped: whether pictures in folders below are read too; the folder is their group.
+
     Raises:
         DataError: no pictures, an unreadable picture, or a picture without a caption.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give a folder of pictures with captions")
     captions = Captions(folder, captions_file)
-    files = sorted({*list_pictures(folder), *captions.files})
+    files = sorted({*list_pictures(folder, deep=grouped), *captions.files})
     if not files:
         raise DataError(f"{folder}: no pictures ({', '.join(PICTURE_SUFFIXES)}) in this folder")
     sides = (size, size) if isinstance(size, int) else size
-    return [_read_picture(path, sides, captions.of(path)) for path in files]
+    return [
+        _read_picture(
+            path,
+            sides,
+            captions.of(path, needed=captioned),
+            path.parent.relative_to(folder).as_posix().removeprefix("."),
+        )
+        for path in files
+    ]
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """Files in a folder whose ending is that of a picture."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+def list_pictures(folder: Path, *, deep: bool = False) -> list[Path]:
+    """Files in a folder whose ending is that of a picture; deep: and in folders below."""
+    inside = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(p for p in inside if p.suffix.lower() in PICTURE_SUFFIXES)
 
 
-class Captions:
-    """Captions of the files of a folder: of one JSONL or CSV file, or of a .txt beside each.
-
-    Attributes:
-        files: that the captions file names.
-    """
-
-    def __init__(self, folder: Path, captions_file: str | None) -> None:
-        """Read the captions file, if there is one.
-
-        Raises:
-            DataError: it cannot be read, or names a file that is not there.
-        """
-        self._table: Mapping[Path, Sequence[str]] = {}
-        if captions_file:
-            table = _read_table(folder / captions_file)
-            for name in table:
-                if not (folder / name).is_file():
-                    raise DataError(f"{folder / captions_file}: names {name}, which is not there")
-            self._table = {folder / name: captions for name, captions in table.items()}
-        self.files = tuple(self._table)
-
-    def of(self, path: Path) -> tuple[str, ...]:
-        """Phrasings of what is in one file.
-
-        Raises:
-            DataError: there is none, or it is no UTF-8 text.
-        """
-        captions, text = self._table.get(path, ()), path.with_suffix(".txt")
-        if not captions and text.is_file():
-            try:
-                lines = text.read_text(encoding="utf-8-sig").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
-                raise DataError(f"{text}: cannot be read as UTF-8 text ({error})") from error
-            captions = [line.strip() for line in lines if line.strip()]
-        if not captions:
-            raise DataError(f"{path}: no caption; write one into {text.name} or the captions file")
-        return tuple(captions)
-
-
-def _read_picture(path: Path, sides: tuple[int, int], captions: tuple[str, ...]) -> Drawing:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG", "WEBP", "BMP")) as opened:
-                picture = _as_rgba(ImageOps.exif_transpose(opened))
-    except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable picture ({error})") from error
+def _read_picture(
+    path: Path, sides: tuple[int, int], captions: tuple[str, ...], group: str
+) -> Drawing:
+    picture = _open(path)
     rgba = np.array(ImageOps.fit(picture, sides, Image.Resampling.LANCZOS))
     opaque = bool((rgba[..., 3] == 255).all())
     return Drawing(
         rgba=rgba,
         captions=captions,
         background_caption="" if opaque else "on a {background} background",
+        group=group,
         mirror=not any(_mentions_side(caption) for caption in captions),
     )
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """A picture as it is, on white, float32 (3, height, width) in [-1, 1].
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    picture = _open(path)
+    white = Image.new("RGBA", picture.size, "white")
+    return _to_pixels(Image.alpha_composite(white, picture).convert("RGB"))
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG", "WEBP", "BMP")) as opened:
+                return _as_rgba(ImageOps.exif_transpose(opened))
+    except (*_BROKEN, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a readable picture ({error})") from error
 
 
 def _as_rgba(picture: Image.Image) -> Image.Image:
@@ -202,28 +205,6 @@ def _as_rgba(picture: Image.Image) -> Image.Image:
 
 def _mentions_side(caption: str) -> bool:
     return bool({"left", "right"} & set(re.findall(r"[a-z]+", caption.lower())))
-
-
-def _read_table(path: Path) -> dict[str, list[str]]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such captions file")
-    table: dict[str, list[str]] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix.lower() == ".csv":
-                rows: list[Any] = list(csv.DictReader(file))
-            else:
-                rows = [json.loads(line) for line in file if line.strip()]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as captions ({error})") from error
-    for number, row in enumerate(rows, 1):
-        row = row if isinstance(row, dict) else {}
-        name = row.get("file") or row.get("file_name")
-        caption = row.get("caption") or row.get("text")
-        if not (isinstance(name, str) and isinstance(caption, str) and caption.strip()):
-            raise DataError(f"{path}: row {number} needs 'file' and 'caption', both as text")
-        table.setdefault(PurePosixPath(name).as_posix(), []).append(caption.strip())
-    return table
 
 
 class Chosen(Sequence[Drawing]):

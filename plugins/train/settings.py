@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from sdcreative import Strict
 
-Channels = Annotated[int, Field(ge=8)]
+from .stages import AutoencoderStage, Schedule, UnetStage
+
 SIZE = r"^[1-9]\d{1,4}x[1-9]\d{1,4}$"
-
-
-class Schedule(Strict):
-    """How long and how fast one stage is trained; a step sees batch * accumulate pictures."""
-
-    steps: Annotated[int, Field(ge=1)]
-    batch: Annotated[int, Field(ge=1)] = 32
-    accumulate: Annotated[int, Field(ge=1)] = 1
-    """batches whose gradients are averaged for one step, where memory is short"""
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
-    """the peak, after the warm-up; it falls to a hundredth along half a cosine"""
-    warmup: Annotated[int, Field(ge=0)] = 100
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip: Annotated[float, Field(gt=0)] = 1.0
-    """largest norm of a step's gradients"""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """decay of the averaged weights, which are what is saved"""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    log_every: Annotated[int, Field(ge=1)] = 50
-    save_every: Annotated[int, Field(ge=1)] = 500
 
 
 class EmojiData(Strict):
@@ -94,74 +75,54 @@ class MusicFolderData(Strict):
     """folder for the clips; the user's cache folder if left out"""
 
 
-class AutoencoderStage(Strict):
-    """KL autoencoder; downsampling is 2 ** (len(channels) - 1)."""
-
-    schedule: Schedule
-    cut: Annotated[int, Field(ge=8)] | None = None
-    """width in pixels of the piece of a picture that a step sees; all of it if left out"""
-    channels: list[Channels] = Field(default=[32, 64, 128], min_length=1)
-    layers: Annotated[int, Field(ge=1)] = 1
-    latent_channels: Annotated[int, Field(ge=1)] = 4
-    gradient_weight: Annotated[float, Field(ge=0)] = 1.0
-    kl_weight: Annotated[float, Field(ge=0)] = 1e-6
-    adversarial_weight: Annotated[float, Field(ge=0)] = 0.0
-    adversarial_start: Annotated[int, Field(ge=0)] = 0
-    """first step whose loss has the adversarial term"""
-
-    @model_validator(mode="after")
-    def _groups(self) -> AutoencoderStage:
-        return _check_groups(self, 8)
-
-
 class ClipStage(Strict):
     """Text encoder and a small image tower, trained contrastively."""
 
     schedule: Schedule
+    locked_text: Annotated[str, Field(min_length=1)] | None = None
+    """folder of a model, built-in name or hub id, whose text encoder is taken as it is: a small
+    tower of convolutions and two projections are trained beside it"""
     vocabulary: Annotated[int, Field(ge=600)] = 2048
     context: Annotated[int, Field(ge=8, le=77)] = 32
     width: Annotated[int, Field(ge=32)] = 192
     layers: Annotated[int, Field(ge=1)] = 4
     heads: Annotated[int, Field(ge=1)] = 4
     patch: Annotated[int, Field(ge=2)] = 8
-    """side in pixels of the squares that the image tower sees as one token"""
+    """side in pixels of the squares that the image tower sees as one token; this and the five
+    before are not for locked_text"""
     size: Annotated[int, Field(ge=16)] | None = None
     """side of the square to which pictures are resized for the image tower; their shorter side if
     left out"""
+    channels: list[Annotated[int, Field(ge=8)]] = Field(
+        default=[24, 48, 80, 128], min_length=1, max_length=6
+    )
+    """of the tower of convolutions, whose stages halve the sides; this and the next two are for
+    locked_text"""
+    projection: Annotated[int, Field(ge=8)] = 96
+    """length of the vectors in which pictures and texts meet"""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """share of the target that goes to all other things"""
 
     @model_validator(mode="after")
-    def _whole_heads(self) -> ClipStage:
+    def _goes_together(self) -> ClipStage:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
+        # What a checkpoint says in full, defaults too, is no contradiction.
+        fields = type(self).model_fields
+        given = {
+            name
+            for name in self.model_fields_set
+            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        }
+        if self.locked_text is None:
+            wrong = given & {"channels", "projection", "label_smoothing"}
+            why = "goes with locked_text"
+        else:
+            wrong = given & {"vocabulary", "context", "width", "layers", "heads", "patch"}
+            why = "is the locked text encoder's own, or of no use beside it; leave it out"
+        if wrong:
+            raise ValueError(f"{min(wrong)}: {why}")
         return self
-
-
-class UnetStage(Strict):
-    """Conditional U-Net on cached latents."""
-
-    schedule: Schedule
-    channels: list[Channels] = Field(default=[64, 128, 192], min_length=2)
-    layers: Annotated[int, Field(ge=1)] = 1
-    prediction: Literal["epsilon", "v_prediction"] = "v_prediction"
-    min_snr_gamma: Annotated[float, Field(gt=0)] | None = 5.0
-    terminal_snr: Annotated[float, Field(ge=0, lt=1)] | None = 1e-4
-    """signal-to-noise ratio of the last timestep; 0: zero terminal SNR, null: Stable Diffusion's.
-    With start_from, this and prediction are the model's own unless they are given here."""
-    caption_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """share of the captions left out, for guidance"""
-    variants: Annotated[int, Field(ge=1)] = 16
-    """latents kept of every picture: other backgrounds, places, mirrored"""
-    train_text: bool = False
-    """train the text encoder on with the U-Net"""
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> UnetStage:
-        if self.prediction == "epsilon" and self.terminal_snr == 0:
-            raise ValueError(
-                "with terminal_snr 0 there is only noise at the last step, of which epsilon says "
-                "nothing; use prediction: v_prediction, or a terminal_snr such as 0.0001"
-            )
-        return _check_groups(self, 32)
 
 
 class TrainSettings(Strict):
@@ -177,6 +138,9 @@ class TrainSettings(Strict):
     precision: Literal["no", "fp16", "bf16"] = "no"
     """of the computations; a CPU takes bf16 where it has instructions for it, else float32"""
     device: Literal["auto", "cpu"] = "auto"
+    processes: Annotated[int, Field(ge=1)] = 1
+    """that train together, each on a GPU of its own, or on a part of the CPU's cores; a step is
+    taken on the batches of all. Under accelerate launch their number is what that says"""
     start_from: str | None = None
     """folder of a model, built-in name or hub id; each stage goes on from its part, in the shape
     that the part has, and parts without a stage are taken over"""
@@ -199,7 +163,13 @@ class TrainSettings(Strict):
             raise ValueError(f"size {width}x{height}: the drawings are square; give one number")
         if self.start_from is None:
             _check_sizes(self)
+        if self.unet:
+            _check_conditions(self, self.unet)
         return self
+
+    @property
+    def needs_captions(self) -> bool:
+        return self.clip is not None or (self.unet is not None and self.unet.condition == "text")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -210,11 +180,23 @@ class TrainSettings(Strict):
         return int(width), int(height)
 
 
-def _check_groups(stage: Any, groups: int) -> Any:
-    odd = [c for c in stage.channels if c % groups]
-    if odd:
-        raise ValueError(f"channels have to be multiples of {groups}, {odd[0]} is not")
-    return stage
+def _check_conditions(settings: TrainSettings, stage: UnetStage) -> None:
+    data, (width, height) = settings.data, settings.shape
+    if stage.condition == "class":
+        if isinstance(data, RiffData | MusicFolderData):
+            raise ValueError("unet.condition class: music has no classes; use text or none")
+        if isinstance(data, FolderData) and stage.classes != "group":
+            raise ValueError(
+                f"unet.classes {stage.classes}: pictures of a folder have only a group, the "
+                "folder that each is in"
+            )
+    small = stage.superresolution
+    if small and (width % small.factor or height % small.factor):
+        raise ValueError(
+            f"unet.superresolution: size {settings.size} is not divisible by factor {small.factor}"
+        )
+    if stage.fresh and settings.start_from is None:
+        raise ValueError("unet.fresh: without start_from every part is new; leave it out")
 
 
 def _check_sizes(settings: TrainSettings) -> None:

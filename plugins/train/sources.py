@@ -27,7 +27,13 @@ def read_data(settings: TrainSettings, report: Callable[[str], None]) -> Sequenc
     """
     data = settings.data
     if isinstance(data, FolderData):
-        return read_folder(Path(data.folder).expanduser(), settings.shape, data.captions)
+        return read_folder(
+            Path(data.folder).expanduser(),
+            settings.shape,
+            data.captions,
+            captioned=settings.needs_captions,
+            grouped=grouped(settings),
+        )
     cache = _cache(data.cache)
     if isinstance(data, EmojiData):
         return read_emoji(cache, settings.shape[0], data.groups, data.hold_out_pairs)
@@ -35,6 +41,11 @@ def read_data(settings: TrainSettings, report: Callable[[str], None]) -> Sequenc
     if isinstance(data, RiffData):
         return read_riff(data, params, columns, cache, report)
     return read_music_folder(data, params, columns, cache, report)
+
+
+def grouped(settings: TrainSettings) -> bool:
+    """Whether pictures are told apart by the folders that they are in."""
+    return settings.unet is not None and settings.unet.condition == "class"
 
 
 def describe_data(settings: TrainSettings, report: Callable[[str], None]) -> None:
@@ -49,7 +60,7 @@ def describe_data(settings: TrainSettings, report: Callable[[str], None]) -> Non
         folder = Path(data.folder).expanduser()
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; give a folder of pictures with captions")
-        report(f"{len(list_pictures(folder))} pictures in {folder}")
+        report(f"{len(list_pictures(folder, deep=grouped(settings)))} pictures in {folder}")
     elif isinstance(data, RiffData):
         seconds = spectrogram_params(settings).seconds(settings.shape[0])
         font = find_sound_font(data.soundfont)

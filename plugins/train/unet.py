@@ -1,44 +1,47 @@
-"""Training the conditional U-Net on cached latents, with or without the text encoder."""
+"""Training the U-Net on cached latents: told a caption, a class or nothing, shown a picture."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sdcreative import UsageError
-from sdcreative.models.building import build_scheduler, build_unet, save_part
+from sdcreative.models.building import build_unet, save_part
 
+from .denoise import denoise
+from .examples import Examples
+from .fitting import fit_unet
+from .labels import class_names, numbers
+from .latents import cached_latents
 from .noise_schedule import NoiseSchedule, noise_schedule
-from .pictures import Drawing, compose
-from .settings import UnetStage
+from .pictures import Drawing
+from .seen import seen_by
 from .sheets import tile
+from .stages import UnetStage
 
 SHEET_PROMPTS = 8
 REMEMBERED = 16384
 
 
-@dataclass(frozen=True)
-class Latents:
-    """Encoded training set: latents (N, C, h, w) in float16 and the captions of each."""
+class Batch(NamedTuple):
+    """Latents (N, C, h, w), a caption of each, classes (N,), and what is shown (N, K, h, w)."""
 
-    values: Tensor
-    captions: list[tuple[str, ...]]
+    latents: Tensor
+    captions: list[str]
+    classes: Tensor | None = None
+    seen: Tensor | None = None
 
 
 class UnetObjective:
     """Predict noise or velocity of noised latents, given captions (Ho et al. 2020; Salimans 2022).
 
-    With min-SNR weights (Hang et al. 2023, eq. 6 and table 1) and caption dropout for
-    classifier-free guidance (Ho and Salimans 2022, alg. 1).
+    With min-SNR weights (Hang et al. 2023, eq. 6 and table 1) and dropout of captions or classes
+    for classifier-free guidance (Ho and Salimans 2022, alg. 1).
     """
 
     name = "unet"
@@ -55,23 +58,46 @@ class UnetObjective:
         report: Callable[[str], None],
         module: nn.Module | None = None,
         schedule: NoiseSchedule | None = None,
+        held_out: Sequence[Drawing] = (),
     ) -> None:
-        """``module`` and ``schedule``: a U-Net to go on from, and its noise schedule."""
+        """``module`` and ``schedule``: a U-Net to go on from, and its noise schedule.
+
+        Raises:
+            UsageError: the U-Net to go on from does not fit the other parts, or the settings.
+            DataError: pictures without a class, where classes are wanted.
+        """
         self.stage, self.device, self.tokenizer = stage, device, tokenizer
         self.vae = vae.to(device).eval()
         self.text_encoder = text_encoder.float().to(device)
-        self.latents = _cached_latents(training, self.vae, stage.variants, device, run, report)
+        self.seen = seen_by(stage, vae)
+        self.classes: tuple[str, ...] = ()
+        if stage.condition == "class":
+            self.classes = class_names([*training, *held_out], stage.classes)
+            own = numbers(training, stage.classes, self.classes)
+            self.class_of = torch.from_numpy(own.repeat(stage.variants))
+        self.latents = cached_latents(
+            training,
+            self.vae,
+            stage.variants,
+            device,
+            run,
+            report,
+            white=stage.white,
+            seen=self.seen,
+        )
         height, width = self.latents.values.shape[-2:]
         latent_size = width if height == width else (height, width)
         torch.manual_seed(stage.schedule.seed)
+        text_width = text_encoder.config.hidden_size
         self.unet: Any = module or build_unet(
             stage.channels,
             stage.layers,
             vae.config.latent_channels,
             latent_size,
-            text_encoder.config.hidden_size,
+            text_width if stage.condition == "text" else None,
+            context_width=text_width,
         )
-        _check_fit(self.unet.config, vae.config, text_encoder.config)
+        fit_unet(self.unet, vae.config, text_encoder.config, self.seen, len(self.classes))
         self.unet.register_to_config(sample_size=latent_size)
         self.modules: dict[str, nn.Module] = {"unet": self.unet}
         if stage.train_text:
@@ -81,19 +107,32 @@ class UnetObjective:
         self.alphas = self.schedule.alphas.to(device)
         self.embedded: dict[str, Tensor] = {}
         every = max(1, len(training) // SHEET_PROMPTS)
-        self.prompts = [d.captions[0] for d in training[::every]][:SHEET_PROMPTS]
+        self.prompts = [self._caption(d.captions[0]) for d in training[::every]][:SHEET_PROMPTS]
+        self.examples = None
+        if self.seen is not None:
+            self.examples = Examples(self.seen, self.vae, held_out or training, device)
 
-    def batch(self, rng: np.random.Generator, size: int) -> tuple[Tensor, list[str]]:
+    def _caption(self, caption: str) -> str:
+        return caption if self.stage.condition == "text" else ""
+
+    def batch(self, rng: np.random.Generator, size: int) -> Batch:
         chosen = rng.integers(len(self.latents.captions), size=size)
-        captions = [str(rng.choice(self.latents.captions[i])) for i in chosen]
+        captions = [""] * size
+        if self.stage.condition == "text":
+            captions = [str(rng.choice(self.latents.captions[i])) for i in chosen]
         dropped = rng.random(size) < self.stage.caption_dropout
         captions = ["" if drop else text for drop, text in zip(dropped, captions, strict=True)]
-        return self.latents.values[torch.from_numpy(chosen)].float(), captions
+        places = torch.from_numpy(chosen)
+        classes = seen = None
+        if self.classes:
+            classes = self.class_of[places]
+            classes[torch.from_numpy(dropped)] = len(self.classes)
+        if self.latents.seen is not None:
+            seen = self.latents.seen[places].float()
+        return Batch(self.latents.values[places].float(), captions, classes, seen)
 
-    def loss(
-        self, batch: tuple[Tensor, list[str]], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        latents, captions = batch
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        latents = batch.latents
         noise = torch.randn(latents.shape, generator=generator).to(self.device)
         times = torch.randint(len(self.alphas), (len(latents),), generator=generator)
         latents, times = latents.to(self.device), times.to(self.device)
@@ -102,9 +141,22 @@ class UnetObjective:
         noisy = signal * latents + spread * noise
         velocity = self.schedule.prediction == "v_prediction"
         target = signal * noise - spread * latents if velocity else noise
-        predicted = self.unet(noisy, times, encoder_hidden_states=self.embed(captions)).sample
+        told = self._told(batch.captions, batch.classes)
+        if self.seen is not None and batch.seen is not None:
+            seen = batch.seen.to(self.device)
+            if self.seen.levels:
+                levels = torch.randint(self.seen.levels, (len(seen),), generator=generator)
+                grain = torch.randn(seen.shape, generator=generator).to(self.device)
+                told["class_labels"] = levels.to(self.device)
+                seen = self.seen.noised(seen, told["class_labels"], grain)
+            noisy = torch.cat([noisy, seen], dim=1)
+        predicted = self.unet(noisy, times, **told).sample
         error = (predicted.float() - target).square().mean(dim=(1, 2, 3))
         return {"loss": (self._weights(times) * error).mean(), "error": error.mean()}
+
+    def _told(self, captions: Sequence[str], classes: Tensor | None) -> dict[str, Tensor]:
+        told = {"encoder_hidden_states": self.embed(captions)}
+        return told if classes is None else {**told, "class_labels": classes.to(self.device)}
 
     def _weights(self, times: Tensor) -> Tensor:
         gamma = self.stage.min_snr_gamma
@@ -141,96 +193,57 @@ class UnetObjective:
         states: Tensor = self.text_encoder(tokens.input_ids.to(self.device))[0]
         return states
 
+    @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """Loss on fixed latents, noise and timesteps."""
-        rng = np.random.default_rng(3)
-        with torch.no_grad():
-            terms = self.loss(self.batch(rng, 128), torch.Generator().manual_seed(3))
-        return {"fixed_loss": float(terms["loss"])}
+        """Loss on fixed latents, noise and timesteps; what the examples came out like.
+
+        Of classes also the loss with each other's: as high, and the classes say nothing.
+        """
+        batch = self.batch(np.random.default_rng(3), 128)
+        terms = self.loss(batch, torch.Generator().manual_seed(3))
+        figures = {"fixed_loss": float(terms["loss"])}
+        if batch.classes is not None:
+            mixed = batch._replace(classes=batch.classes.roll(1))
+            terms = self.loss(mixed, torch.Generator().manual_seed(3))
+            figures["mixed_loss"] = float(terms["loss"])
+        if self.examples is not None:
+            figures |= self.examples.measure(self._make_examples(self.examples))
+        return figures
 
     @torch.no_grad()
     def sheet(self) -> Image.Image:
-        """Captions of the training set, two seeds each: DDIM, 20 steps, guidance 3."""
-        scheduler = build_scheduler(self.schedule.config)
-        scheduler.set_timesteps(20)
-        prompts = self.prompts * 2
-        context = torch.cat([self.embed(prompts), self.embed([""] * len(prompts))])
-        shape = (len(prompts), *self.latents.values.shape[1:])
-        latents = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
-        for t in scheduler.timesteps:
-            both = self.unet(latents.repeat(2, 1, 1, 1), t, encoder_hidden_states=context).sample
-            guided, free = both.chunk(2)
-            latents = scheduler.step(free + 3 * (guided - free), t, latents).prev_sample
+        """Captions or classes, two seeds each: DDIM, 20 steps, guidance 3; or examples."""
+        if self.examples is not None:
+            return self.examples.sheet(self._make_examples(self.examples))
+        prompts, free = self.prompts * 2, None
+        classes = free_classes = None
+        if self.classes:
+            every = max(1, len(self.classes) // SHEET_PROMPTS)
+            classes = torch.arange(len(self.classes))[::every][:SHEET_PROMPTS].repeat(2)
+            free_classes = torch.full_like(classes, len(self.classes))
+            prompts = [""] * len(classes)
+        told = self._told(prompts, classes)
+        if self.stage.condition != "none":
+            free = self._told([""] * len(prompts), free_classes)
+        latents = self._denoised(len(prompts), told, free=free, guidance=3)
         pixels = self.vae.decode(latents / self.vae.config.scaling_factor).sample
-        return tile(pixels.cpu(), columns=len(self.prompts))
+        return tile(pixels.cpu(), columns=len(prompts) // 2)
+
+    def _make_examples(self, examples: Examples) -> Tensor:
+        """Pictures (N, 3, H, W) of what the examples show; their captions, no guidance."""
+        captions = [self._caption(caption) for caption in examples.captions]
+        told = self._told(captions, examples.levels)
+        latents = self._denoised(len(captions), told, seen=examples.seen)
+        pixels: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor).sample
+        return pixels
+
+    def _denoised(self, count: int, told: dict[str, Tensor], **options: Any) -> Tensor:
+        shape = (count, *self.latents.values.shape[1:])
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        return denoise(self.unet, self.schedule.config, noise, 20, told, **options)
 
     def save(self, folder: Path) -> None:
         """U-Net and, if it was trained along, the text encoder, in half precision."""
         save_part(self.unet, folder / "unet")
         if self.stage.train_text:
             save_part(self.text_encoder, folder / "text_encoder")
-
-
-def _check_fit(unet: Any, vae: Any, text: Any) -> None:
-    if unet.in_channels != vae.latent_channels:
-        raise UsageError(
-            f"unet: the one to go on from takes latents of {unet.in_channels} channels, the "
-            f"autoencoder makes {vae.latent_channels}; start from a model of that kind"
-        )
-    if unet.cross_attention_dim != text.hidden_size:
-        raise UsageError(
-            f"unet: the one to go on from reads text vectors of {unet.cross_attention_dim}, the "
-            f"text encoder gives {text.hidden_size}; leave out the clip stage, or start_from"
-        )
-
-
-def _cached_latents(
-    training: Sequence[Drawing],
-    vae: Any,
-    variants: int,
-    device: torch.device,
-    run: Path,
-    report: Callable[[str], None],
-) -> Latents:
-    """Compose and encode every drawing ``variants`` times; captions are drawn again, not stored.
-
-    The latents are stored with a digest of what they were made from, and made anew when the
-    drawings or the autoencoder have changed.
-    """
-    rng = np.random.default_rng(4)
-    file, label = run / "latents.pt", run / "latents.json"
-    origin = json.dumps({"made_from": _digest(training, vae, variants)}) + "\n"
-    stored = None
-    if file.is_file() and label.is_file() and label.read_text("utf-8") == origin:
-        stored = torch.load(file, weights_only=True)
-    captions: list[tuple[str, ...]] = []
-    encoded: list[Tensor] = []
-    for start in range(0, len(training), 64):
-        part = training[start : start + 64]
-        samples = [compose(drawing, rng) for drawing in part for _ in range(variants)]
-        captions += [sample.captions for sample in samples]
-        if stored is None:
-            for first in range(0, len(samples), 64):
-                pixels = np.stack([s.pixels for s in samples[first : first + 64]])
-                with torch.no_grad():
-                    mean = vae.encode(torch.from_numpy(pixels).to(device)).latent_dist.mean
-                encoded.append((mean * vae.config.scaling_factor).half().cpu())
-            report(f"latents {len(captions)}/{len(training) * variants}")
-    if stored is None:
-        stored = torch.cat(encoded)
-        run.mkdir(parents=True, exist_ok=True)
-        label.unlink(missing_ok=True)
-        torch.save(stored, file)
-        label.write_text(origin, encoding="utf-8")
-    return Latents(stored, captions)
-
-
-def _digest(training: Sequence[Drawing], vae: Any, variants: int) -> str:
-    digest = hashlib.sha256(f"{variants} {vae.config.scaling_factor}".encode())
-    for drawing in training:
-        traits = (drawing.rgba.shape, drawing.background_caption, drawing.mirror)
-        digest.update(repr((*traits, len(drawing.captions), sorted(drawing.avoid))).encode())
-        digest.update(np.ascontiguousarray(drawing.rgba))
-    for tensor in vae.state_dict().values():
-        digest.update(tensor.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from .checks import check_config, check_weights_file, find_weights, read_json
+from .checks import check_config, check_weights_file, class_of
+from .empty import build_empty
+from .filling import Target, _rename, fill
+from .folders import read_tokenizer as read_any_tokenizer
+from .folders import read_weights
 from .loading import quiet
+from .noise_schedule import read_scheduler
+from .single_files.reading import open_tensors
 
 
 def build_autoencoder(
@@ -72,7 +78,8 @@ def build_unet(
         "down_block_types": ("DownBlock2D", *(f"{kind}DownBlock2D",) * deeper),
         "up_block_types": (*(f"{kind}UpBlock2D",) * deeper, "UpBlock2D"),
         "layers_per_block": layers,
-        "norm_num_groups": 32,
+        # Groups of a single channel would take away all that a level is told of time and class.
+        "norm_num_groups": 32 if min(channels) >= 64 else 8,
     }
     if text_width is not None:
         return UNet2DConditionModel(**shape, cross_attention_dim=text_width, attention_head_dim=4)
@@ -161,26 +168,19 @@ def read_scheduler_config(folder: Path) -> dict[str, Any]:
     """The scheduler configuration of a diffusers model.
 
     Raises:
-        ModelError: missing or not JSON.
+        ModelError: missing, not JSON, or with values that no noise schedule has.
     """
-    return read_json(folder / "scheduler" / "scheduler_config.json", "scheduler")
+    return read_scheduler(folder / "scheduler" / "scheduler_config.json")
 
 
 def read_tokenizer(folder: Path) -> Any:
     """The CLIPTokenizer of a folder.
 
     Raises:
-        ModelError: its files are missing, of which transformers says nothing.
+        ModelError: its files are missing, of which transformers says nothing, or broken.
     """
     quiet()
-    from transformers import CLIPTokenizer
-
-    if not (folder / "tokenizer.json").is_file():
-        for name in ("vocab.json", "merges.txt"):
-            if not (folder / name).is_file():
-                raise ModelError(f"tokenizer is incomplete: no {name} in {folder}")
-    tokenizer: Any = CLIPTokenizer
-    return tokenizer.from_pretrained(folder, local_files_only=True)
+    return read_any_tokenizer(folder, "CLIPTokenizer")
 
 
 def read_part(folder: Path) -> Any:
@@ -205,32 +205,27 @@ def read_part(folder: Path) -> Any:
     }
     classes = {kind.__name__: kind for kind in kinds[folder.name]}
     config = check_config(folder, folder.name, tuple(classes))
-    kind = classes.get(config.get("_class_name", ""), kinds[folder.name][0])
-    options: dict[str, Any] = {"local_files_only": True, "output_loading_info": True}
-    if folder.name == "clip":
-        weights = folder / "model.safetensors"
-        check_weights_file(weights, "clip")
-    else:
-        weights = find_weights(folder, folder.name)[0]
-    if ".fp16." in weights.name:
-        options["variant"] = "fp16"
-    if weights.suffix == ".bin":
-        options["use_safetensors"] = False
-    options["dtype" if folder.name in ("text_encoder", "clip") else "torch_dtype"] = torch.float32
-    try:
-        with _no_progress_bars():
-            part, info = kind.from_pretrained(folder, **options)
-    except (OSError, RuntimeError, ValueError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"weights of {folder.name} cannot be read: {weights} ({line})") from error
-    if info["missing_keys"]:
+    kind = classes.get(class_of(config) or "", kinds[folder.name][0])
+    part = build_empty(kind, config, f"config.json of {folder.name}")
+    read = _read_clip(folder) if folder.name == "clip" else read_weights(folder, folder.name)
+    state, weights, release = read
+    state = _rename(folder.name, state, part.state_dict())
+    if missing := part.state_dict().keys() - state.keys():
         raise ModelError(
-            f"weights of {folder.name} do not fit its config.json: {len(info['missing_keys'])} "
-            f"tensors are missing in {weights}, such as {min(info['missing_keys'])}"
+            f"weights of {folder.name} do not fit its config.json: {len(missing)} tensors are "
+            f"missing in {weights}, such as {min(missing)}"
         )
-    if not all(torch.isfinite(tensor).all() for tensor in part.parameters()):
-        raise ModelError(f"weights of {folder.name} hold NaN or infinity: {weights}")
+    target = Target(torch.device("cpu"), torch.float32)
+    fill(folder.name, part, state, weights, None, release, target)
     return part.requires_grad_(True)
+
+
+def _read_clip(folder: Path) -> tuple[dict[str, Any], Path, Callable[[], None]]:
+    """What ``read_weights`` gives, of a CLIPModel."""
+    path = folder / "model.safetensors"
+    check_weights_file(path, "clip")
+    opened = open_tensors(path, "weights of clip")
+    return dict(opened.tensors), path, opened.release
 
 
 def save_part(part: Any, folder: Path) -> None:

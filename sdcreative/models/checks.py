@@ -6,7 +6,6 @@ broken file by the same name; so files are looked at here before they are opened
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from .families import PIPELINES, Family, weights_name
 from .shards import find_shards
 from .single_files.headers import HeaderError, begins_header, read_header
 from .sources import ENDINGS
+from .strangers import MOST_JSON, is_folder, open_file, parse_json, read_file, shown
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -24,18 +24,27 @@ Shapes = Mapping[str, tuple[int, ...]]
 _LIBRARIES = (None, "diffusers", "transformers", "stable_diffusion")
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
+def read_json(path: Path, what: str, most: int = MOST_JSON) -> dict[str, Any]:
     """A JSON object.
 
+    Args:
+        path: of the file.
+        what: it is of, for messages.
+        most: bytes that it may have.
+
     Raises:
-        ModelError: missing, not JSON, or not an object.
+        ModelError: missing, no file, too long, not JSON, or not an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_file(path, most))
     except FileNotFoundError:
         raise ModelError(f"{what} has no {path.name} in {path.parent}") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{what}: {path} cannot be read as JSON ({error})") from None
+    except OSError as error:
+        raise ModelError(
+            f"{what}: {path} cannot be read as JSON ({error.strerror or error})"
+        ) from None
+    except ValueError as error:
+        raise ModelError(f"{what}: {path} cannot be read as JSON ({shown(error)})") from None
     if not isinstance(content, dict):
         raise ModelError(f"{what}: {path} is not a JSON object")
     return content
@@ -59,15 +68,16 @@ def check_index(folder: Path) -> tuple[Family, tuple[str, ...]]:
     if name not in PIPELINES:
         titles = dict.fromkeys(family.title for family in PIPELINES.values())
         raise ModelError(
-            f"{folder} is a {name}, which this version cannot run; supported: {', '.join(titles)}"
+            f"{folder} is a {shown(name)}, which this version cannot run; supported: "
+            f"{', '.join(titles)}"
         )
     for key, entry in index.items():
         if isinstance(entry, list) and (
             len(entry) != 2 or entry[0] not in _LIBRARIES or not isinstance(entry[1], str | None)
         ):
             raise ModelError(
-                f"{folder / 'model_index.json'}: {key} is {entry}; only parts of diffusers and "
-                "transformers are allowed, so this model is not trusted"
+                f"{folder / 'model_index.json'}: {shown(key)} is {shown(entry)}; only parts of "
+                "diffusers and transformers are allowed, so this model is not trusted"
             )
     family = PIPELINES[name]
     there = []
@@ -75,9 +85,9 @@ def check_index(folder: Path) -> tuple[Family, tuple[str, ...]]:
         entry = index.get(part)
         if part in family.optional and (entry is None or entry == [None, None]):
             continue
-        if entry is None or entry[0] != library or entry[1] not in classes:
+        if not isinstance(entry, list) or entry[0] != library or entry[1] not in classes:
             raise ModelError(
-                f"{folder / 'model_index.json'}: {part} is {entry}, expected [{library}, "
+                f"{folder / 'model_index.json'}: {part} is {shown(entry)}, expected [{library}, "
                 f"{classes[0]}]"
             )
         there.append(part)
@@ -90,17 +100,23 @@ def check_config(folder: Path, part: str, classes: Collection[str]) -> dict[str,
     Raises:
         ModelError: missing, unreadable, or of another class.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ModelError(f"the model lacks its {part}: no folder {folder}")
     config = read_json(folder / "config.json", part)
-    found = config.get("_class_name") or config.get("architectures") or config.get("model_type")
-    found = found[0] if isinstance(found, list) else found
+    found = class_of(config) or config.get("model_type")
     if found not in classes and found != "clip_text_model":
         raise ModelError(
-            f"{folder} holds a {found}, expected {' or '.join(classes)}; "
+            f"{folder} holds a {shown(found)}, expected {' or '.join(classes)}; "
             "was the wrong part put there?"
         )
     return config
+
+
+def class_of(config: Mapping[str, Any]) -> str | None:
+    """The class that a configuration of diffusers or transformers says to be of."""
+    found = config.get("_class_name") or config.get("architectures")
+    found = found[0] if isinstance(found, list) and found else found
+    return found if isinstance(found, str) else None
 
 
 def find_weights(folder: Path, part: str) -> tuple[Path, ...]:
@@ -155,7 +171,9 @@ def check_weights_file(path: Path, part: str) -> str:
         except HeaderError as error:
             raise ModelError(f"weights of {part} {error}: {path}; download it again") from None
         except OSError as error:
-            raise ModelError(f"weights of {part} cannot be read: {error}") from None
+            raise ModelError(
+                f"weights of {part} cannot be read: {path} ({error.strerror or error})"
+            ) from None
     return kind
 
 
@@ -164,10 +182,12 @@ def weights_kind(path: Path, part: str) -> str:
     again = "download it again"
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(512)
     except OSError as error:
-        raise ModelError(f"weights of {part} cannot be read: {error}") from None
+        raise ModelError(
+            f"weights of {part} cannot be read: {path} ({error.strerror or error})"
+        ) from None
     if size == 0:
         raise ModelError(f"weights of {part} are empty (0 bytes): {path}; {again}")
     if start.startswith(b"version https://git-lfs"):
@@ -210,7 +230,8 @@ def compare_shapes(
     unexpected = [key for key in found if key not in expected]
     if missing or unexpected:
         faults = [
-            f"{len(keys)} {word} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+            f"{len(keys)} {word} "
+            f"({', '.join(map(shown, keys[:3]))}{', …' if len(keys) > 3 else ''})"
             for keys, word in ((missing, "missing"), (unexpected, "unexpected"))
             if keys
         ]

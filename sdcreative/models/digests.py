@@ -10,8 +10,9 @@ import secrets
 from pathlib import Path
 
 from ..errors import ModelError
-from .families import FAMILIES
+from .families import FAMILIES, tokenizer_of
 from .places import ModelPlace, as_place
+from .strangers import open_file
 
 PARTS = tuple(dict.fromkeys([*(part for one in FAMILIES for part in one.parts), "scheduler"]))
 KINDS = (".json", ".safetensors", ".bin", ".txt", ".model")
@@ -38,12 +39,23 @@ def model_digest(place: Path | ModelPlace, cache: Path | None = None) -> str:
         "prediction_type": place.prediction_type,
         "ema": place.ema or None,
         "addons": place.addons.digest() or None,
-        "swaps": [[part, _digest(path, cache)] for part, path in place.swaps] or None,
+        "swaps": [
+            [part, *(_digest(one, cache) for one in _swapped(part, path))]
+            for part, path in place.swaps
+        ]
+        or None,
     }
     chosen = {key: value for key, value in said.items() if value is not None}
     if not chosen:
         return digest
     return _short(hashlib.sha256(json.dumps([digest, chosen], sort_keys=True).encode()))
+
+
+def _swapped(part: str, path: Path) -> list[Path]:
+    """All that is loaded for a part from elsewhere: it, and a tokenizer that lies beside it."""
+    beside = path.parent / tokenizer_of(part)
+    has_own = path.is_dir() and path.name == part and beside != path and beside.is_dir()
+    return [path, beside] if has_own else [path]
 
 
 def _digest(model: Path, cache: Path | None) -> str:
@@ -76,7 +88,7 @@ def _short(digest: hashlib._Hash) -> str:
 
 def _of_file(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

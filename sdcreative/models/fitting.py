@@ -8,9 +8,12 @@ from typing import Any
 
 from ..errors import ModelError
 from .flow import is_flow
+from .strangers import shown
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow")
 """what a denoiser can say"""
+COLOURS = 3
+_LARGEST = 1e6
 
 
 def prediction_of(scheduler: Mapping[str, Any]) -> Any:
@@ -33,6 +36,7 @@ def check_fit(path: Path, configs: Mapping[str, Any]) -> None:
     name = "unet" if "unet" in configs else "transformer"
     denoiser, vae = configs[name], configs["vae"]
     latents = vae.latent_channels
+    _check_vae(path, vae)
     if name == "unet" and (denoiser.class_embed_type or denoiser.num_class_embeds):
         raise ModelError(
             f"{path}: its unet asks for a class beside the prompt, which no tool gives; an "
@@ -47,12 +51,22 @@ def check_fit(path: Path, configs: Mapping[str, Any]) -> None:
     if name == "transformer":
         _check_triple(path, denoiser, configs)
         return
+    if denoiser.encoder_hid_dim_type not in (None, "text_proj"):
+        raise ModelError(
+            f"{path}: its unet asks for {shown(denoiser.encoder_hid_dim_type)} beside the prompt, "
+            "which no tool gives"
+        )
     width = configs["text_encoder"].hidden_size
     encoders = "text_encoder"
     if second := configs.get("text_encoder_2"):
         width += second.hidden_size
         encoders = "text encoders"
         _check_added(path, denoiser, second)
+    elif denoiser.addition_embed_type not in (None, "text"):
+        raise ModelError(
+            f"{path}: its unet has addition_embed_type "
+            f"{shown(repr(denoiser.addition_embed_type))}; Stable Diffusion 1 and 2 have none"
+        )
     if denoiser.cross_attention_dim != width:
         raise ModelError(
             f"unet and {encoders} in {path} do not fit: the unet reads vectors of "
@@ -61,17 +75,35 @@ def check_fit(path: Path, configs: Mapping[str, Any]) -> None:
         )
 
 
+def _check_vae(path: Path, vae: Any) -> None:
+    """Latents have a scale, and pictures three colours."""
+    scale, shift = vae.scaling_factor, getattr(vae, "shift_factor", None)
+    numbers = [scale, *([] if shift is None else [shift])]
+    if not all(type(one) in (int, float) and abs(one) < _LARGEST for one in numbers) or not scale:
+        raise ModelError(
+            f"vae in {path} has scaling_factor {shown(scale)} and shift_factor {shown(shift)}; "
+            "latents cannot be scaled by that"
+        )
+    if (vae.in_channels, vae.out_channels) != (COLOURS, COLOURS):
+        raise ModelError(
+            f"vae in {path} takes pictures of {shown(vae.in_channels)} channels and gives "
+            f"{shown(vae.out_channels)}; pictures have {COLOURS}"
+        )
+
+
 def _check_added(path: Path, unet: Any, second: Any) -> None:
     """Stable Diffusion XL: a pooled prompt and six numbers of sizes beside the prompt."""
     if unet.addition_embed_type != "text_time":
         raise ModelError(
-            f"{path}: its unet has addition_embed_type {unet.addition_embed_type!r}; Stable "
-            "Diffusion XL has 'text_time'"
+            f"{path}: its unet has addition_embed_type "
+            f"{shown(repr(unet.addition_embed_type))}; Stable Diffusion XL has 'text_time'"
         )
-    numbers, rest = divmod(
-        unet.projection_class_embeddings_input_dim - second.projection_dim,
-        unet.addition_time_embed_dim,
-    )
+    told, each = unet.projection_class_embeddings_input_dim, unet.addition_time_embed_dim
+    if type(told) is not int or type(each) is not int or each < 1:
+        raise ModelError(
+            f"{path}: its unet has addition_time_embed_dim {shown(each)}, expected a whole number"
+        )
+    numbers, rest = divmod(told - second.projection_dim, each)
     if (numbers, rest) != (SIZE_NUMBERS, 0):
         asks = "an aesthetic score, as SDXL's refiner does" if numbers == 5 else "other numbers"
         raise ModelError(

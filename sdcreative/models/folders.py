@@ -8,8 +8,11 @@ from typing import Any
 
 from ..errors import ModelError
 from .checks import check_config, check_index, find_weights, read_json
+from .noise_schedule import read_scheduler
 from .places import ModelPlace
 from .single_files.reading import open_tensors
+from .strangers import is_file, said
+from .tokenizer_files import check_tokenizer_files, check_tokens
 
 
 class Folder:
@@ -41,7 +44,7 @@ class Folder:
             for part in self.family.weights
             if part in there
         }
-        self.scheduler = read_json(self.path / "scheduler" / "scheduler_config.json", "scheduler")
+        self.scheduler = read_scheduler(self.path / "scheduler" / "scheduler_config.json")
         index = read_json(self.path / "model_index.json", "the model")
         self.zeroes_negative = (
             self.family.name == "sdxl" and index.get("force_zeros_for_empty_prompt", True) is True
@@ -88,7 +91,7 @@ def read_weights(folder: Path, part: str) -> tuple[dict[str, Any], Path, Callabl
 
 
 def read_tokenizer(folder: Path, kind: str) -> Any:
-    """The tokenizer in a folder.
+    """The tokenizer in a folder, of which nothing is trusted.
 
     Args:
         folder: holds ``tokenizer.json``, or CLIP's ``vocab.json`` and ``merges.txt``, or T5's
@@ -96,20 +99,25 @@ def read_tokenizer(folder: Path, kind: str) -> Any:
         kind: CLIPTokenizer or T5Tokenizer.
 
     Raises:
-        ModelError: its files are missing or broken.
+        ModelError: its files are missing or broken, or ask for more than being read.
     """
     # Without these files transformers makes a tokenizer of two tokens, in silence.
     needed = ("spiece.model",) if kind == "T5Tokenizer" else ("vocab.json", "merges.txt")
-    if not (folder / "tokenizer.json").is_file():
+    if not is_file(folder / "tokenizer.json"):
         for name in needed:
-            if not (folder / name).is_file():
+            if not is_file(folder / name):
                 raise ModelError(f"{folder.name} is incomplete: no {name} in {folder}")
+    check_tokenizer_files(folder)
     import transformers
 
     cls: Any = getattr(transformers, kind)
     try:
-        return cls.from_pretrained(str(folder), local_files_only=True)
-    # tokenizers raises bare Exception for a vocabulary that it cannot parse.
-    except Exception as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{folder.name} in {folder} cannot be read: {line}") from error
+        tokenizer = cls.from_pretrained(str(folder), local_files_only=True)
+    # tokenizers raises bare Exception for a vocabulary that it cannot parse, and what Rust panics
+    # with is none.
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(f"{folder.name} in {folder} cannot be read: {said(error)}") from error
+    check_tokens(tokenizer, folder)
+    return tokenizer

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
 from .addons.wanted import NOTHING, add_to
+from .checks import class_of
+from .empty import build_empty
 from .families import tokenizer_of
 from .filling import Target, bytes_of, fill
 from .fitting import PREDICTIONS, check_fit, prediction_of
@@ -18,6 +20,8 @@ from .opening import Source, open_model
 from .parts import Parts as Parts
 from .places import ModelPlace, as_place
 from .sizes import sizes_of
+from .strangers import shown
+from .tokenizer_files import context_of
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +66,7 @@ def load_parts(
     prediction = prediction_of(model.scheduler)
     if prediction not in PREDICTIONS:
         raise ModelError(
-            f"scheduler in {model.path} has prediction_type {prediction!r}, not supported"
+            f"scheduler in {model.path} has prediction_type {shown(prediction)!r}, not supported"
         )
     quiet()
     modules = {part: _build_empty(model, part, config) for part, config in model.configs.items()}
@@ -95,7 +99,7 @@ def load_parts(
         downsampling=sizes.downsampling,
         multiple=sizes.multiple,
         sample_size=sizes.own,
-        context=min(tokenizers["tokenizer"].model_max_length, text.max_position_embeddings),
+        context=context_of(tokenizers["tokenizer"], text.max_position_embeddings, model.path),
         device=device,
         dtype=dtype,
         zeroes_negative=model.zeroes_negative,
@@ -110,25 +114,11 @@ def load_parts(
 
 def _build_empty(model: Source, part: str, config: Mapping[str, Any]) -> Any:
     """A module without memory for its weights."""
-    import torch
-    from huggingface_hub.errors import StrictDataclassError
-
     library, classes = model.family.parts[part]
-    said = config.get("_class_name") or (config.get("architectures") or [None])[0]
-    name = said if said in classes else classes[0]
+    named = class_of(config)
+    name = named if named in classes else classes[0]
     cls: Any = getattr(importlib.import_module(library), name)
-    try:
-        with torch.device("meta"):
-            if library == "diffusers":
-                return cls.from_config(config)
-            return cls(cls.config_class.from_dict(dict(config)))
-    except (
-        TypeError, ValueError, LookupError, RuntimeError, AttributeError, ArithmeticError,
-        StrictDataclassError,
-    ) as error:  # fmt: skip
-        line = (str(error).splitlines() or [""])[0]
-        described = model.described(part)
-        raise ModelError(f"{described} describes nothing that can be built: {line}") from error
+    return build_empty(cls, config, model.described(part))
 
 
 def _check_vocabulary(tokens: int, vocabulary: int, path: Path) -> None:

@@ -14,6 +14,7 @@ from .addons.wanted import NOTHING, Addons, find_addons
 from .hub_names import read_hub_name
 from .shelves import Kind, look_up, names_in_shelves
 from .sources import BUILTIN, builtin_names, fetch, resolve
+from .strangers import at_home, quoted
 
 ENVIRONMENT = "SDCREATIVE_MODELS_DIR"
 _SHELVES: dict[str, Kind] = {"vae": "vae", "scheduler": "model"}
@@ -122,8 +123,8 @@ def locate_part(part: str, name: str, folders: Sequence[str], *, offline: bool =
         ModelError: not found.
         UsageError: several files in the models folders have this name.
     """
-    path = Path(name).expanduser()
-    if path.exists():
+    path = at_home(name)
+    if os.path.exists(path):
         return path
     kind = _SHELVES.get(part, "text_encoder")
     if found := look_up(kind, name, folders):
@@ -136,7 +137,7 @@ def locate_part(part: str, name: str, folders: Sequence[str], *, offline: bool =
         return fetch_part(hub, part, offline=offline)
     known = ", ".join(names_in_shelves(kind, folders)[:5])
     raise ModelError(
-        f"swap: no {part} {name!r}: not a path, a name in a models folder or an id on the hub"
+        f"swap: no {part} {quoted(name)}: not a path, a name in a models folder or an id on the hub"
         + (f"; there are {known}" if known else "")
     )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
 from .checks import check_config, check_weights_file, read_json
+from .strangers import is_file, said, shown
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,12 @@ _FILES = tuple(
     for ending in (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
     for name in ("model", "pytorch_model")
 )
+_OF_PICTURES = (
+    "crop_size", "do_center_crop", "do_convert_rgb", "do_normalize", "do_rescale", "do_resize",
+    "image_mean", "image_std", "resample", "rescale_factor", "size",
+)  # fmt: skip
+"""what is taken of a ``preprocessor_config.json``"""
+_MOST_PIXELS = 4096
 _TWICE, _ONCE = "vision_model.vision_model.", "vision_model."
 
 
@@ -115,22 +122,11 @@ def _weights(place: Path) -> Path:
 
 def _built(config: dict[str, Any]) -> Any:
     """A checker without memory for its weights."""
-    import torch
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-    from huggingface_hub.errors import StrictDataclassError
-    from transformers import CLIPConfig
 
-    try:
-        with torch.device("meta"):
-            return StableDiffusionSafetyChecker(CLIPConfig.from_dict(config))
-    except (
-        TypeError, ValueError, LookupError, RuntimeError, AttributeError, ArithmeticError,
-        StrictDataclassError,
-    ) as error:  # fmt: skip
-        line = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"config.json of {PART} describes nothing that can be built: {line}"
-        ) from error
+    from .empty import build_empty
+
+    return build_empty(StableDiffusionSafetyChecker, config, f"config.json of {PART}")
 
 
 def _processor(folder: Path, config: dict[str, Any]) -> Any:
@@ -138,15 +134,35 @@ def _processor(folder: Path, config: dict[str, Any]) -> Any:
     from transformers import CLIPImageProcessor
 
     path = folder / "feature_extractor" / "preprocessor_config.json"
-    if path.is_file():
-        said = read_json(path, "feature_extractor")
+    vision = config.get("vision_config")
+    side = vision.get("image_size", 224) if isinstance(vision, dict) else 224
+    if is_file(path):
+        given = read_json(path, "feature_extractor")
     else:
-        vision = config.get("vision_config")
-        side = vision.get("image_size", 224) if isinstance(vision, dict) else 224
-        said = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
-    known = {key: value for key, value in said.items() if not key.endswith("_type")}
+        given = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    known = {key: value for key, value in given.items() if key in _OF_PICTURES}
     try:
-        return CLIPImageProcessor(**known)
-    except (TypeError, ValueError, LookupError) as error:
-        line = (str(error).splitlines() or [""])[0]
-        raise ModelError(f"feature_extractor in {folder} cannot be used: {line}") from error
+        processor = CLIPImageProcessor(**known)
+        _try_out(processor, side)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise ModelError(f"feature_extractor in {folder} cannot be used: {said(error)}") from error
+    return processor
+
+
+def _try_out(processor: Any, side: int) -> None:
+    """Prepare a picture.
+
+    Raises:
+        ValueError: of a size that takes too much memory, or that the checker does not see.
+    """
+    import numpy
+    from PIL import Image
+
+    for name in ("size", "crop_size"):
+        for length in dict(getattr(processor, name) or {}).values():
+            if length is not None and not 1 <= length <= _MOST_PIXELS:
+                raise ValueError(f"{name} of {shown(length)} pixels")
+    with numpy.errstate(all="ignore"):
+        made = processor(images=[Image.new("RGB", (40, 30))], return_tensors="np").pixel_values
+    if made.shape != (1, 3, side, side) or not numpy.isfinite(made).all():
+        raise ValueError(f"the checker sees {shown(side)} pixels, these would be {made.shape[2:]}")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import UsageError
 from .flow import is_flow
 from .sampler_names import PLUGIN_SAMPLERS, canonical, check_flow, check_steps, describe
 
+_LEVELS = 1000
+"""of noise, where a model does not say"""
 _NOISE_SCHEDULE = (
     "num_train_timesteps",
     "beta_start",
@@ -47,6 +50,9 @@ def build_sampler(
     name = canonical(name)
     if steps is not None:
         check_steps(name, steps)
+        levels = scheduler_config.get("num_train_timesteps", _LEVELS)
+        if steps > levels:
+            raise UsageError(f"{name} takes 1 to {levels} steps with this model, not {steps}")
     if name in PLUGIN_SAMPLERS:
         scheduler = PLUGIN_SAMPLERS[name](scheduler_config)
     elif is_flow(scheduler_config):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ..errors import ModelError
+from .strangers import is_file, parse_json, read_file, shown
 
 
 def shard_names(index: Path, part: str) -> tuple[str, ...]:
@@ -19,8 +19,8 @@ def shard_names(index: Path, part: str) -> tuple[str, ...]:
         ModelError: no such table, or one that names files of other folders.
     """
     try:
-        content = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(read_file(index))
+    except (OSError, ValueError):
         content = None
     table = content.get("weight_map") if isinstance(content, dict) else None
     names = list(table.values()) if isinstance(table, dict) else []
@@ -28,7 +28,10 @@ def shard_names(index: Path, part: str) -> tuple[str, ...]:
         raise ModelError(f"weights of {part}: {index} has no weight_map; download it again")
     for name in names:
         if name in ("", "..") or Path(name).name != name or "\\" in name:
-            raise ModelError(f"weights of {part}: {index} names {name!r}, outside of its folder")
+            raise ModelError(
+                f"weights of {part}: {index} names {shown(name)!r}, outside of its "
+                "folder: it is not trusted"
+            )
     return tuple(sorted(set(names)))
 
 
@@ -40,9 +43,9 @@ def find_shards(index: Path, part: str) -> tuple[Path, ...]:
     """
     names = shard_names(index, part)
     for name in names:
-        if not (index.parent / name).is_file():
+        if not is_file(index.parent / name):
             raise ModelError(
-                f"weights of {part} are missing: {index.name} names {name}, which is not in "
+                f"weights of {part} are missing: {index.name} names {shown(name)}, which is not in "
                 f"{index.parent}"
             )
     return tuple(index.parent / name for name in names)

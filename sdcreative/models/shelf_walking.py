@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from .strangers import is_file, parse_json, read_file
 
 PIPELINE = "pipeline"
 
@@ -54,7 +55,7 @@ def walk(root: Path, seen: set[str], without: Collection[str] = ()) -> Iterator[
             if not name.startswith((".", "models--")) and name.casefold() not in left_out
         )
         for file in sorted(files):
-            if not file.startswith("."):
+            if not file.startswith(".") and is_file(folder / file):
                 yield Walked((folder / file).relative_to(root).as_posix(), folder / file)
 
 
@@ -66,8 +67,8 @@ def _class_of(folder: Path, files: Collection[str]) -> str | None:
     if "config.json" not in files or not any(file.split(".")[0] in weights for file in files):
         return None
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        config = parse_json(read_file(folder / "config.json"))
+    except (OSError, ValueError):
         return None
     if not isinstance(config, dict):
         return None

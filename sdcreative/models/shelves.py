@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 from ..errors import UsageError
 from .shelf_walking import Walked, walk
+from .strangers import at_home, is_file, is_folder, quoted, read_file, said
 
 Kind = Literal[
     "model",
@@ -31,6 +32,7 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 EXTRA_PATHS = "extra_model_paths.yaml"
 _LONGEST_YAML = 1 << 16
+_DEEPEST_YAML = 20
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ def find_in_shelves(kind: Kind, name: str, folders: Sequence[Path | str]) -> Pat
         UsageError: there is none, with the nearest names; or several, with their paths.
     """
     layout = _LAYOUTS[kind]
-    path = Path(name).expanduser()
-    if name and (path.is_file() or (layout.classes and path.is_dir())):
+    path = at_home(name)
+    if name and (is_file(path) or (layout.classes and is_folder(path))):
         return path
     if found := look_up(kind, name, folders):
         return found
@@ -134,7 +136,7 @@ def find_in_shelves(kind: Kind, name: str, folders: Sequence[Path | str]) -> Pat
         hint = f"{len(known)} in {', '.join(str(folder) for folder in folders)}"
     else:
         hint = "give its path, or the folder that such files lie in"
-    raise UsageError(f"no {layout.what} {name!r}; {hint}")
+    raise UsageError(f"no {layout.what} {quoted(name)}; {hint}")
 
 
 def look_up(kind: Kind, name: str, folders: Sequence[Path | str]) -> Path | None:
@@ -170,7 +172,7 @@ def shelved(folders: Sequence[Path | str], kind: Kind | None = None) -> Iterator
     themselves, tell them apart.
     """
     for folder in folders:
-        homes = list(_homes(Path(folder).expanduser()))
+        homes = list(_homes(at_home(str(folder))))
         kinds = KINDS if kind is None else (kind,)
         shelves = [shelf for home in homes for shelf in home.shelves]
         for one in kinds:
@@ -222,29 +224,39 @@ def _extra(path: Path) -> Iterator[tuple[Kind, Path]]:
     Raises:
         UsageError: it cannot be read.
     """
-    if not path.is_file():
+    if not is_file(path):
         return
     import yaml
 
     try:
-        if path.stat().st_size > _LONGEST_YAML:
-            raise UsageError(f"{path}: has more than {_LONGEST_YAML} bytes")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        line = " ".join(str(error).split())
-        raise UsageError(f"{path}: cannot be read: {line[:200]}") from None
+        text = read_file(path, _LONGEST_YAML).decode("utf-8")
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            # Merged into each other, a few aliases become millions of values; and brackets in
+            # brackets take time by the square of their number.
+            if isinstance(event, yaml.AliasEvent):
+                raise UsageError(f"{path}: has an alias ('*name'); write the value out")
+            if depth > _DEEPEST_YAML:
+                raise UsageError(f"{path}: is nested over {_DEEPEST_YAML} levels; make it flatter")
+        content = yaml.safe_load(text)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: cannot be read: {said(error)}") from None
     for section in content.values() if isinstance(content, dict) else ():
         if not isinstance(section, dict):
             continue
         base = section.get("base_path")
-        start = path.parent / Path(base).expanduser() if isinstance(base, str) else path.parent
+        start = path.parent / at_home(base) if isinstance(base, str) else path.parent
         for name, places in section.items():
             kind = _KIND_OF.get(str(name).casefold())
             if kind is None or not isinstance(places, str):
                 continue
             for place in filter(None, map(str.strip, places.splitlines())):
-                if (start / Path(place).expanduser()).is_dir():
-                    yield kind, start / Path(place).expanduser()
+                if is_folder(start / at_home(place)):
+                    yield kind, start / at_home(place)
 
 
 def _suits(thing: Walked, layout: _Layout) -> bool:

@@ -9,9 +9,14 @@ from ..core.timeline import Timeline
 from ..errors import ModelError, UsageError
 from .opening import Source, open_model
 from .places import ModelPlace
+from .strangers import shown
 
 Pixels = tuple[int, int]
 """(width, height)"""
+
+
+MOST_PIXELS = 1 << 14
+"""along a side of a model's own pictures"""
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,17 @@ def sizes_of(model: Source) -> Sizes:
         latents = denoiser.get("sample_size") or 64
         height, width = latents if isinstance(latents, list | tuple) else (latents, latents)
         patch = int(denoiser.get("patch_size") or 1)
-        return Sizes((int(width) * step, int(height) * step), step, step * patch)
-    except (KeyError, TypeError, ValueError) as error:
+        own = int(width) * step, int(height) * step
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ModelError(
             f"{model.path}: config.json of {model.family.denoiser} and vae do not give a size"
         ) from error
+    if not all(step * patch <= side <= MOST_PIXELS for side in own) or patch < 1:
+        raise ModelError(
+            f"{model.path}: config.json of {model.family.denoiser} and vae say pictures of "
+            f"{shown(own[0], 20)}x{shown(own[1], 20)} pixels; sides of {MOST_PIXELS} are the most"
+        )
+    return Sizes(own, step, step * patch)
 
 
 def native_size(place: Path | ModelPlace) -> tuple[tuple[int, int], int]:

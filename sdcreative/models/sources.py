@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import ModelError
 from .hub_names import HubPlace, read_hub_name
 from .shelves import look_up, names_in_shelves
+from .strangers import at_home, is_file, is_folder, quoted
 
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 SINGLE_FILES = (".safetensors", ".ckpt")
@@ -64,17 +65,17 @@ def resolve(model: str, *, offline: bool = False, models_dir: Sequence[Path | st
     """
     if model in builtin_names():
         return Source(model, folder=BUILTIN / model)
-    path = Path(model).expanduser()
-    if model and path.is_dir():
+    path = at_home(model)
+    if model and is_folder(path):
         return Source(model, folder=path)
-    if path.is_file():
+    if is_file(path):
         return Source(model, file=path)
     if found := look_up("model", model, models_dir):
         return Source(model, folder=found) if found.is_dir() else Source(model, file=found)
     hub = read_hub_name(model)
     # owner/name.safetensors is rather a path that is wrong.
     if path.suffix.lower() in SINGLE_FILES and (hub is None or hub.inside is None):
-        raise ModelError(f"model {model!r}: there is no such file{_similar(path)}")
+        raise ModelError(f"model {quoted(model)}: there is no such file{_similar(path)}")
     if hub is not None:
         source = Source(model, hub=hub)
         if not offline:
@@ -97,7 +98,7 @@ def _unknown(model: str, models_dir: Sequence[Path | str]) -> ModelError:
         hint = f"built in: {', '.join(names) or 'none'}"
     where = ", a name in the models folder" if models_dir else ""
     return ModelError(
-        f"no model {model!r}: not a built-in name, a folder, a file{where} or a hub id "
+        f"no model {quoted(model)}: not a built-in name, a folder, a file{where} or a hub id "
         f"(owner/name); {hint}"
     )
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ModelError
-from .checks import check_config, read_json
+from .checks import check_config
 from .families import tokenizer_of
 from .folders import read_tokenizer, read_weights
+from .noise_schedule import read_scheduler
 from .single_files.lone import read_text_encoder, read_vae
+from .strangers import is_file
 
 if TYPE_CHECKING:
     from .opening import Source
@@ -113,6 +115,6 @@ class Swapped:
 
 def _scheduler(path: Path) -> dict[str, Any]:
     for file in (path, path / SCHEDULER, path / "scheduler" / SCHEDULER):
-        if file.is_file():
-            return read_json(file, "scheduler")
+        if is_file(file):
+            return read_scheduler(file)
     raise ModelError(f"swap: no {SCHEDULER} in {path}")

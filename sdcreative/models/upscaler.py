@@ -16,6 +16,9 @@ from ..errors import ModelError
 from .checks import check_config, read_json
 from .families import SD, Family
 from .parts import Parts
+from .sizes import MOST_PIXELS
+from .strangers import said, shown
+from .tokenizer_files import context_of
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +33,7 @@ FACTOR = 4
 COLOURS = 3
 _PARTS = ("unet", "vae", "text_encoder")
 _LIBRARIES = (None, "diffusers", "transformers", "stable_diffusion")
+_LATENTS = 128
 _SCALING = 0.08333
 """of this family's latents, which early configurations leave out"""
 
@@ -91,16 +95,16 @@ def check_upscaler(folder: Path) -> dict[str, Any]:
     index = read_json(path, "the upscaler")
     if index.get("_class_name") != PIPELINE:
         raise ModelError(
-            f"{folder} is a {index.get('_class_name')}, not a {PIPELINE}; give a Stable Diffusion "
-            "x4 upscaler, or use 'upscale'"
+            f"{folder} is a {shown(index.get('_class_name'))}, not a {PIPELINE}; give a Stable "
+            "Diffusion x4 upscaler, or use 'upscale'"
         )
     for key, entry in index.items():
         if isinstance(entry, list) and (
             len(entry) != 2 or entry[0] not in _LIBRARIES or not isinstance(entry[1], str | None)
         ):
             raise ModelError(
-                f"{path}: {key} is {entry}; only parts of diffusers and transformers are allowed, "
-                "so this model is not trusted"
+                f"{path}: {shown(key)} is {shown(entry)}; only parts of diffusers and "
+                "transformers are allowed, so this model is not trusted"
             )
     for part in _PARTS:
         check_config(folder / part, part, X4.parts[part][1])
@@ -123,15 +127,20 @@ def load_upscaler(folder: Path, *, device: torch.device, dtype: torch.dtype) -> 
     from .fitting import prediction_of
     from .folders import read_tokenizer, read_weights
     from .loading import quiet
+    from .noise_schedule import read_scheduler
 
-    scheduler = read_json(folder / "scheduler" / "scheduler_config.json", "scheduler")
-    low_res = read_json(folder / "low_res_scheduler" / "scheduler_config.json", "low_res_scheduler")
+    scheduler = read_scheduler(folder / "scheduler" / "scheduler_config.json")
+    low_res = read_scheduler(
+        folder / "low_res_scheduler" / "scheduler_config.json", "low_res_scheduler"
+    )
     prediction = prediction_of(scheduler)
     if prediction not in ("epsilon", "v_prediction", "sample"):
-        raise ModelError(f"scheduler in {folder} has prediction_type {prediction!r}, not supported")
+        raise ModelError(
+            f"scheduler in {folder} has prediction_type {shown(prediction)!r}, not supported"
+        )
     most_noise = index.get("max_noise_level", 350)
     if type(most_noise) is not int or most_noise < 0:
-        raise ModelError(f"{folder / 'model_index.json'}: max_noise_level is {most_noise!r}")
+        raise ModelError(f"{folder / 'model_index.json'}: max_noise_level is {shown(most_noise)!r}")
     quiet()
     modules = {part: _built(folder, part) for part in _PARTS}
     _check_fit(folder, modules, most_noise)
@@ -145,7 +154,7 @@ def load_upscaler(folder: Path, *, device: torch.device, dtype: torch.dtype) -> 
     for part, module in modules.items():
         state, path, release = read_weights(folder / part, part)
         fill(part, module, state, path, None, release, Target(device, dtype))
-    side = int(modules["unet"].config.sample_size or 128) * FACTOR
+    side = _side(folder, modules["unet"].config.sample_size) * FACTOR
     parts = Parts(
         family=X4,
         scheduler_config=scheduler,
@@ -154,7 +163,7 @@ def load_upscaler(folder: Path, *, device: torch.device, dtype: torch.dtype) -> 
         downsampling=FACTOR,
         multiple=FACTOR,
         sample_size=(side, side),
-        context=min(tokenizer.model_max_length, text.max_position_embeddings),
+        context=context_of(tokenizer, text.max_position_embeddings, folder),
         device=device,
         dtype=dtype,
         tokenizer=tokenizer,
@@ -165,8 +174,7 @@ def load_upscaler(folder: Path, *, device: torch.device, dtype: torch.dtype) -> 
 
 def _built(folder: Path, part: str) -> Any:
     """A module without memory for its weights."""
-    import torch
-    from huggingface_hub.errors import StrictDataclassError
+    from .empty import build_empty
 
     library, classes = X4.parts[part]
     config = check_config(folder / part, part, classes)
@@ -174,19 +182,15 @@ def _built(folder: Path, part: str) -> Any:
         # As diffusers' pipeline does.
         config["scaling_factor"] = _SCALING
     cls: Any = getattr(importlib.import_module(library), classes[0])
-    try:
-        with torch.device("meta"):
-            if library == "diffusers":
-                return cls.from_config(config)
-            return cls(cls.config_class.from_dict(config))
-    except (
-        TypeError, ValueError, LookupError, RuntimeError, AttributeError, ArithmeticError,
-        StrictDataclassError,
-    ) as error:  # fmt: skip
-        line = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"config.json of {part} describes nothing that can be built: {line}"
-        ) from error
+    return build_empty(cls, config, f"config.json of {part}")
+
+
+def _side(folder: Path, latents: Any) -> int:
+    """Of the latents that the U-Net was trained on."""
+    side = latents or _LATENTS
+    if type(side) is not int or not 1 <= side <= MOST_PIXELS // FACTOR:
+        raise ModelError(f"{folder}: sample_size of its unet is {shown(side)}, no side of latents")
+    return side
 
 
 def _check_fit(folder: Path, modules: dict[str, Any], most_noise: int) -> None:
@@ -221,5 +225,4 @@ def _noising(folder: Path, config: dict[str, Any]) -> Any:
     try:
         return DDPMScheduler.from_config(config)
     except (TypeError, ValueError, LookupError, NotImplementedError, RuntimeError) as error:
-        line = (str(error).splitlines() or [""])[0]
-        raise ModelError(f"low_res_scheduler in {folder} cannot be used: {line}") from error
+        raise ModelError(f"low_res_scheduler in {folder} cannot be used: {said(error)}") from error

@@ -14,8 +14,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+MOST_CHARACTERS = 1_000_000
+"""of such a text; real ones have thousands"""
 _NEGATIVE = "Negative prompt:"
 _LAST_LINE = re.compile(r"^Steps:[ \t]*\d", re.MULTILINE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_END = re.compile("[,\n]")
 _NAME = re.compile(r"\s*([^\s:,][^:,\n]*):[ \t]*")
 
 
@@ -47,11 +51,13 @@ def format_parameters(parameters: Parameters) -> str:
 
 
 def parse_parameters(text: str) -> Parameters | None:
-    """What a text says; None where no line begins with a number of steps.
+    """What a text says; None where no line begins with a number of steps, or it is far too long.
 
     >>> parse_parameters("a bear\\nNegative prompt: blurry\\nSteps: 20, Size: 64x64")
     Parameters(prompt='a bear', negative_prompt='blurry', details={'Steps': '20', 'Size': '64x64'})
     """
+    if len(text) > MOST_CHARACTERS:
+        return None
     text = text.replace("\r\n", "\n")
     starts = [match.start() for match in _LAST_LINE.finditer(text)]
     if not starts:
@@ -67,7 +73,6 @@ def _quote(value: str) -> str:
 
 def _details(line: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    decoder = json.JSONDecoder()
     place = 0
     while place < len(line):
         name = _NAME.match(line, place)
@@ -77,13 +82,14 @@ def _details(line: str) -> dict[str, str]:
             continue
         place = name.end()
         value = ""
-        if line.startswith('"', place):
+        if quoted := _QUOTED.match(line, place):
+            # Of the quoted part alone: an error in a long line costs its length.
             try:
-                value, place = decoder.raw_decode(line, place)
+                value, place = json.loads(quoted[0]), quoted.end()
             except ValueError:
                 value = ""
-        ends = [at for at in (line.find(",", place), line.find("\n", place)) if at >= 0]
-        end = min(ends, default=len(line))
+        found_end = _END.search(line, place)
+        end = found_end.start() if found_end else len(line)
         found[name[1].strip()] = value or line[place:end].strip()
         place = end + 1
     return found

@@ -17,9 +17,7 @@ def film(*sizes: Any, **more: Any) -> Timeline:
         {"prompt": f"keyframe {i}", **({} if one is None else {"sizes": one})}
         for i, one in enumerate(sizes)
     ]
-    settings = AnimateSettings.model_validate(
-        {"keyframes": keyframes, "frames": 9, **more}
-    )
+    settings = AnimateSettings.model_validate({"keyframes": keyframes, "frames": 9, **more})
     return animate(settings)
 
 

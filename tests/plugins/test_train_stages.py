@@ -17,8 +17,9 @@ from PIL import Image, ImageDraw
 from sdcreative import DataError, ModelError, OutputError, Studio, UsageError
 from sdcreative.models.building import build_scheduler, read_part, read_tokenizer
 from sdcreative.tools import Job
-from sdcreative_plugins.train.autoencoder import AutoencoderObjective, Critic, gradient_difference
+from sdcreative_plugins.train.autoencoder import AutoencoderObjective, gradient_difference
 from sdcreative_plugins.train.clip import ClipObjective
+from sdcreative_plugins.train.critic import Critic
 from sdcreative_plugins.train.job import run_training
 from sdcreative_plugins.train.noise_schedule import (
     alphas_cumprod,
@@ -366,19 +367,19 @@ def test_captions_are_dropped_as_often_as_asked(objective: Any) -> None:
 
 
 def test_latents_are_made_anew_for_another_autoencoder(trained: Path, pictures: Path) -> None:
-    from sdcreative_plugins.train.unet import _cached_latents
+    from sdcreative_plugins.train.latents import cached_latents
 
     drawings, vae = read_folder(pictures, 32, "captions.jsonl"), read_part(trained / "vae")
     lines: list[str] = []
     run = trained / "training" / "other"
-    first = _cached_latents(drawings, vae, 1, CPU, run, lines.append)
+    first = cached_latents(drawings, vae, 1, CPU, run, lines.append)
     assert len(lines) == 1
-    again = _cached_latents(drawings, vae, 1, CPU, run, lines.append)
+    again = cached_latents(drawings, vae, 1, CPU, run, lines.append)
     assert len(lines) == 1 and torch.equal(first.values, again.values)
     assert first.captions == again.captions
     with torch.no_grad():
         vae.quant_conv.bias += 1
-    changed = _cached_latents(drawings, vae, 1, CPU, run, lines.append)
+    changed = cached_latents(drawings, vae, 1, CPU, run, lines.append)
     assert len(lines) == 2 and not torch.equal(first.values, changed.values)
 
 

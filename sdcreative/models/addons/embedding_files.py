@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import ModelError
+from ..strangers import open_file, shown
 from .families import family_of_vectors
 from .files import PNG, Content, ParameterDict, check_tensor, read_content
 from .lora_keys import split_key
@@ -84,7 +85,7 @@ def read_embedding(path: Path) -> TextualEmbedding:
 
 def _read(path: Path) -> Content:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             is_picture = file.read(len(PNG)) == PNG
     except OSError as error:
         raise ModelError(f"embedding cannot be read: {path} ({error.strerror or error})") from None
@@ -131,6 +132,7 @@ def _checked(tensor: Any, key: str, path: Path) -> Tensor:
         vectors = vectors[None]
     if vectors.dim() != 2 or not vectors.numel() or len(vectors) > MOST_VECTORS:
         raise ModelError(
-            f"embedding holds {list(vectors.shape)} as {key}, expected vectors (n, width): {path}"
+            f"embedding holds {list(vectors.shape)} as {shown(key)}, expected vectors (n, width): "
+            f"{path}"
         )
     return vectors.float().clone()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...errors import ModelError
+from ..strangers import said
 
 CHUNK = "sd-ti-embedding"
 MOST_PIXELS = 1 << 26
@@ -46,7 +47,10 @@ def read_picture(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(saved, dict):
         raise ModelError(f"what the picture {path} holds is no embedding")
-    return {key: _tensors(value, path) for key, value in saved.items()}
+    try:
+        return {key: _tensors(value, path) for key, value in saved.items()}
+    except RecursionError:
+        raise ModelError(f"the picture {path} holds an embedding that is damaged") from None
 
 
 def _open(path: Path) -> tuple[str | None, NDArray[np.uint8]]:
@@ -65,8 +69,7 @@ def _open(path: Path) -> tuple[str | None, NDArray[np.uint8]]:
         *(OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, AttributeError),
         *(struct.error, zlib.error, MemoryError, OverflowError, Image.DecompressionBombError),
     ) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"picture {path} cannot be read ({line[:200]})") from None
+        raise ModelError(f"picture {path} cannot be read ({said(error)})") from None
 
 
 def _hidden(pixels: NDArray[np.uint8]) -> bytes:

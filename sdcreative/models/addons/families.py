@@ -65,7 +65,7 @@ def family_of_vectors(widths: Iterable[int]) -> str | None:
 
 def family_of_parts(parts: Parts) -> str | None:
     """The family of a loaded model; None for one that is none of the known ones."""
-    width = getattr(parts.unet.config, "cross_attention_dim", None)
+    width = getattr(getattr(parts.unet, "config", None), "cross_attention_dim", None)
     return _BY_TEXT_WIDTH.get(width) if isinstance(width, int) else None
 
 

@@ -10,6 +10,7 @@ import json
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,10 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
-from ..single_files.headers import begins_header
+from ..single_files.archives import archive_fault
+from ..single_files.headers import HeaderError, begins_header, read_header
+from ..single_files.pickles import ZIP
+from ..strangers import open_file, said, shown
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LONGEST_HEADER = 100_000_000
@@ -73,9 +77,9 @@ def read_content(path: Path, what: str) -> Content:
             format, or a pickle that would run code.
     """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(512)
+            size = file.seek(0, 2)
     except OSError as error:
         raise ModelError(f"{what} cannot be read: {path} ({error.strerror or error})") from None
     if size == 0:
@@ -90,7 +94,9 @@ def read_content(path: Path, what: str) -> Content:
             f"{what} is a web page, not a file of weights: {path}; download it again (with a "
             "login, if the page asked for one)"
         )
-    if not begins_header(start) and start.startswith((b"PK\x03\x04", b"\x80")):
+    if not begins_header(start) and start.startswith((ZIP, b"\x80")):
+        if start.startswith(ZIP) and (fault := archive_fault(path)):
+            raise ModelError(f"{what} is damaged: {path} {fault}; download it again")
         return Content(_read_pickle(path, what), {})
     if start[8:9] == b"{":
         return _read_safetensors(path, what, size)
@@ -104,16 +110,20 @@ def check_tensor(tensor: object, name: str, what: str, path: Path) -> Tensor:
         ModelError: something else, with its name.
     """
     if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta:
-        raise ModelError(f"{what} holds no tensor of numbers as {name}: {path}")
+        raise ModelError(f"{what} holds no tensor of numbers as {shown(name)}: {path}")
     if not tensor.is_floating_point():
         kind = str(tensor.dtype).removeprefix("torch.")
-        raise ModelError(f"{what} holds {kind} as {name}, not floating-point numbers: {path}")
+        raise ModelError(
+            f"{what} holds {kind} as {shown(name)}, not floating-point numbers: {path}"
+        )
     # A pickle may call a few bytes a huge tensor, by strides of zero.
     if tensor.numel() * tensor.element_size() > path.stat().st_size:
-        raise ModelError(f"{what} is smaller than its tensor {name}: {path} is not trusted")
+        raise ModelError(f"{what} is smaller than its tensor {shown(name)}: {path} is not trusted")
     tensor = tensor.detach()
     if not torch.isfinite(tensor.float()).all():
-        raise ModelError(f"{what} holds NaN or infinity as {name}: {path}; the file is damaged")
+        raise ModelError(
+            f"{what} holds NaN or infinity as {shown(name)}: {path}; the file is damaged"
+        )
     return tensor
 
 
@@ -126,12 +136,11 @@ def _read_safetensors(path: Path, what: str, size: int) -> Content:
             metadata = file.metadata() or {}
             return Content({key: file.get_tensor(key) for key in file.keys()}, metadata)  # noqa: SIM118
     except (SafetensorError, *_DAMAGED) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{what} is damaged: {path} ({line[:200]}); download it again") from None
+        raise ModelError(f"{what} is damaged: {path} ({said(error)}); download it again") from None
 
 
 def _check_header(path: Path, what: str, size: int) -> None:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         length = struct.unpack("<Q", file.read(8))[0]
         if length > LONGEST_HEADER:
             raise ModelError(f"{what} is damaged: {path} has a header of {length} bytes")
@@ -151,6 +160,12 @@ def _check_header(path: Path, what: str, size: int) -> None:
         raise ModelError(
             f"{what} is truncated: {path} has {size} bytes of at least {needed}; download it again"
         )
+    try:
+        read_header(path)
+    except HeaderError as error:
+        raise ModelError(
+            f"{what} is damaged: its weights {error}: {path}; download it again"
+        ) from None
 
 
 def _read_pickle(path: Path, what: str) -> Any:
@@ -160,7 +175,12 @@ def _read_pickle(path: Path, what: str) -> Any:
     allowed: Any = [(ParameterDict, "torch.nn.modules.container.ParameterDict")]
     try:
         # Of a path, torch would look at the ending.
-        with torch.serialization.safe_globals(allowed), path.open("rb") as file:
+        with (
+            open_file(path) as file,
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals(allowed),
+        ):
+            warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except (*_DAMAGED, RecursionError) as error:
         named = re.search(r"GLOBAL ([\w.]{1,80})", str(error))

@@ -9,6 +9,10 @@ from typing import Literal
 
 from ...errors import ModelError
 from ..shelves import find_in_shelves
+from ..strangers import is_file, open_file
+
+PEFT_CONFIG = "adapter_config.json"
+"""which peft writes beside its weights"""
 
 Kind = Literal["lora", "embedding"]
 
@@ -32,14 +36,18 @@ def find_addon(name: str, folders: Sequence[Path | str], kind: Kind) -> Path:
 def addon_digest(path: Path) -> str:
     """SHA-256 of a file, its first 16 hexadecimal digits; part of the key of every frame.
 
+    So is what peft wrote beside it, where there is such a file: it scales the layers.
+
     Raises:
         ModelError: it cannot be read.
     """
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        for file in (path, path.parent / PEFT_CONFIG):
+            if file == path or is_file(file):
+                with open_file(file) as stream:
+                    while block := stream.read(1 << 20):
+                        digest.update(block)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     return digest.hexdigest()[:16]

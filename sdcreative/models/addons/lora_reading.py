@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,13 +13,16 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ..loading import Parts
+from ..strangers import is_file, parse_json, read_file, shown
 from .families import family_of_layers, family_of_parts
 from .files import check_tensor, read_content
+from .finding import PEFT_CONFIG
 from .lora_keys import Roles, build_layer, form_of, split_key
 from .lora_layers import LoraLayer
 from .module_names import find_module, modules_by_name
 
 _SHOWN = 3
+_MOST_ALPHA = 1e12
 _ROLES_OF_ONE_NUMBER = ("alpha", "on_input")
 _BUNDLED = "bundle_emb."
 _PEFT = "base_model.model."
@@ -77,14 +79,14 @@ def read_lora(path: Path, parts: Parts, *, strict: bool = True) -> Lora:
         layer = build_layer(roles, alphas.of(name, roles))
         if layer is None:
             raise ModelError(
-                f"LoRA has an incomplete or unknown layer {name}, made of "
+                f"LoRA has an incomplete or unknown layer {shown(name)}, made of "
                 f"{', '.join(sorted(roles))}: {path}"
             )
         place = names.get(name.removeprefix(_PEFT))
         if place is None:
             unmatched.append(name)
         elif place in matched:
-            raise ModelError(f"LoRA changes {'.'.join(place)} twice ({name}): {path}")
+            raise ModelError(f"LoRA changes {'.'.join(place)} twice ({shown(name)}): {path}")
         else:
             module = find_module(parts, place)
             bias = getattr(module, "bias", None)
@@ -104,12 +106,12 @@ class _Alphas:
     """Alphas that peft's configuration gives: diffusers keeps it in the metadata, peft beside."""
 
     def __init__(self, path: Path, metadata: Mapping[str, str], *, beside: bool) -> None:
-        text = metadata.get("lora_adapter_metadata", "{}")
         try:
-            if beside and (path.parent / "adapter_config.json").is_file():
-                text = (path.parent / "adapter_config.json").read_text(encoding="utf-8")
-            config = json.loads(text)
-        except (OSError, ValueError, RecursionError):
+            content = metadata.get("lora_adapter_metadata", "{}").encode("utf-8")
+            if beside and is_file(path.parent / PEFT_CONFIG):
+                content = read_file(path.parent / PEFT_CONFIG)
+            config = parse_json(content)
+        except (OSError, ValueError):
             raise ModelError(f"LoRA's configuration of peft is not JSON: {path}") from None
         self._config: dict[str, Any] = config if isinstance(config, dict) else {}
 
@@ -128,7 +130,7 @@ class _Alphas:
         if (
             isinstance(alpha, bool)
             or not isinstance(alpha, int | float)
-            or not math.isfinite(alpha)
+            or not abs(alpha) < _MOST_ALPHA
         ):
             return None
         if self._config.get(f"{start}use_rslora") is True and down is not None:
@@ -175,12 +177,12 @@ def _checked(tensor: object, role: str, key: str, path: Path) -> Tensor:
     if role not in _ROLES_OF_ONE_NUMBER:
         checked = check_tensor(tensor, key, "LoRA", path)
         if not checked.numel():
-            raise ModelError(f"LoRA holds an empty tensor as {key}: {path}")
+            raise ModelError(f"LoRA holds an empty tensor as {shown(key)}: {path}")
         return checked
     if isinstance(tensor, bool | int | float):
         tensor = torch.tensor(float(tensor))
     if not isinstance(tensor, Tensor) or tensor.is_meta or tensor.numel() != 1:
-        raise ModelError(f"LoRA holds no single number as {key}: {path}")
+        raise ModelError(f"LoRA holds no single number as {shown(key)}: {path}")
     return check_tensor(tensor.detach().reshape(()).double(), key, "LoRA", path)
 
 
@@ -221,4 +223,4 @@ def _some(names: list[str], what: str) -> str:
     """How many, and the first few."""
     more = ", …" if len(names) > _SHOWN else ""
     plural = "" if len(names) == 1 else "s"
-    return f"{len(names)} {what}{plural} ({', '.join(names[:_SHOWN])}{more})"
+    return f"{len(names)} {what}{plural} ({', '.join(map(shown, names[:_SHOWN]))}{more})"

@@ -11,6 +11,7 @@ from typing import Any
 from ...errors import ModelError
 from ..addons.finding import addon_digest
 from ..single_files.reading import read_outline
+from ..strangers import open_file, shown
 from .describing import said_in
 from .kinds import is_lora, what_else
 from .tensors import Amount, amount_of, list_tensors
@@ -105,8 +106,11 @@ def describe_addon(path: Path) -> LoraFacts | EmbeddingFacts | OtherFacts:
     from ..addons.embedding_files import read_embedding
     from ..addons.files import PNG
 
-    with path.open("rb") as file:
-        is_picture = file.read(len(PNG)) == PNG
+    try:
+        with open_file(path) as file:
+            is_picture = file.read(len(PNG)) == PNG
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
     if not is_picture:
         outline = _outline(path)
         if outline is not None and is_lora(outline):
@@ -150,14 +154,17 @@ def _lora(path: Path) -> LoraFacts:
     content = read_content(path, "LoRA")
     layers: dict[str, dict[str, Any]] = {}
     words = []
-    for key, tensor in content.value.items():
+    table = content.value
+    if not isinstance(table, dict) or not all(isinstance(key, str) for key in table):
+        raise ModelError(f"LoRA is not a table of tensors: {path}")
+    for key, tensor in table.items():
         if key.startswith("bundle_emb."):
             words.append(key.removeprefix("bundle_emb.").rpartition(".string_to_param")[0])
             continue
         split = split_key(key)
         if split is None or form_of(key):
             raise ModelError(
-                f"LoRA has a key of no form that can be merged, {key} "
+                f"LoRA has a key of no form that can be merged, {shown(key)} "
                 f"({form_of(key) or 'unknown'}): {path}"
             )
         layers.setdefault(split[0], {})[split[1]] = check_tensor(tensor, key, "LoRA", path)
@@ -167,7 +174,7 @@ def _lora(path: Path) -> LoraFacts:
         layer = build_layer(roles)
         if layer is None:
             made = ", ".join(sorted(roles))
-            raise ModelError(f"LoRA has an incomplete layer {name}, made of {made}: {path}")
+            raise ModelError(f"LoRA has an incomplete layer {shown(name)}, made of {made}: {path}")
         forms[_FORMS[type(layer.change).__name__]] += 1
         for role in ("down", "hada_w1_b", "lokr_w2_b"):
             if role in roles:

@@ -18,6 +18,7 @@ from ..opening import Source, open_model
 from ..single_files.layouts import EMA, LAYOUTS, full_name
 from ..single_files.reading import read_outline
 from ..sizes import sizes_of
+from ..strangers import open_file, shown
 from .kinds import title_of
 from .memory import memory
 from .tensors import Amount, Listed, amount_of, list_tensors
@@ -165,13 +166,13 @@ def _said(path: Path) -> dict[str, str]:
     if path.is_file():
         return said_in(read_outline(path).metadata)
     try:
-        with (path / "README.md").open(encoding="utf-8") as file:
-            text = file.read(_FRONT)
+        with open_file(path / "README.md") as file:
+            text = file.read(_FRONT).decode("utf-8", "replace")
     except (OSError, ValueError):
         return {}
     front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     found = re.search(r"^license:[ \t]*(\S.*)$", front[1], re.MULTILINE) if front else None
-    return {"license": found[1].strip("\"' ")} if found else {}
+    return {"license": shown(found[1].strip("\"' "))} if found else {}
 
 
 def said_in(metadata: Mapping[str, Any]) -> dict[str, str]:
@@ -181,7 +182,7 @@ def said_in(metadata: Mapping[str, Any]) -> dict[str, str]:
     """
     said = {key: metadata.get(f"modelspec.{key}") or metadata.get(key) for key in _SAID}
     return {
-        key: " ".join(text.split())[:_LONGEST]
+        key: shown(" ".join(text[: 2 * _LONGEST].split()), _LONGEST)
         for key, text in said.items()
         if isinstance(text, str) and text.strip()
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...errors import ModelError
 from ..checks import weights_kind
+from ..strangers import open_file
 
 _BLOCK = 1 << 20
 _OLD_START, _OLD_LENGTH = 0x100000, 0x10000
@@ -40,11 +41,11 @@ def hash_file(path: Path) -> Hashes:
     """
     start = None
     if weights_kind(path, "the file") == "safetensors":
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = 8 + int(struct.unpack("<Q", file.read(8))[0])
     whole, weights, old = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             place = 0
             while block := file.read(_BLOCK):
                 whole.update(block)

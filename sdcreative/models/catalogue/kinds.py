@@ -12,6 +12,7 @@ from ..opening import Source, open_model
 from ..shelves import Kind
 from ..single_files.others import other_file
 from ..single_files.reading import Outline, read_outline
+from ..strangers import open_file
 
 _LORA = (
     ".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.down.", ".lora.up.",
@@ -112,7 +113,7 @@ def _embedding(path: Path) -> Identity:
 
 def _is_picture(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(len(_PNG)) == _PNG
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None

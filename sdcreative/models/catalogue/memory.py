@@ -17,6 +17,7 @@ _BLOCK = 13.3
 _DECODED = 3
 """tensors of the last level but one that are alive at once while the autoencoder decodes"""
 _GUIDED = 2
+_WIDEST = 1 << 30
 """pictures at once: with the prompt and with the negative prompt"""
 
 
@@ -46,16 +47,23 @@ def memory(
 def per_latent(denoiser: Mapping[str, Any]) -> float:
     """Numbers that are alive at once for every pixel of one picture's latents."""
     heads, width = denoiser.get("num_attention_heads"), denoiser.get("attention_head_dim")
-    if isinstance(heads, int) and isinstance(width, int) and "patch_size" in denoiser:
-        return _BLOCK * heads * width / int(denoiser["patch_size"]) ** 2
-    widths, blocks = denoiser.get("block_out_channels"), denoiser.get("down_block_types")
+    patch = denoiser.get("patch_size")
+    if isinstance(heads, int) and isinstance(width, int) and isinstance(patch, int) and patch:
+        return _BLOCK * heads * width / patch**2
+    widths, blocks = _numbers(denoiser.get("block_out_channels")), denoiser.get("down_block_types")
     if not widths or not blocks:
         return 0.0
-    attends = "CrossAttn" in str(blocks[0])
-    return float((_ATTENDING if attends else _CONVOLVING) * int(widths[0]))
+    attends = isinstance(blocks, list | tuple) and "CrossAttn" in str(blocks[0])
+    return float((_ATTENDING if attends else _CONVOLVING) * widths[0])
 
 
 def per_pixel(vae: Mapping[str, Any]) -> float:
     """Numbers that are alive at once for every pixel of one decoded picture."""
-    widths = vae.get("block_out_channels") or vae.get("decoder_block_out_channels")
-    return float(_DECODED * int(widths[min(1, len(widths) - 1)])) if widths else 0.0
+    widths = _numbers(vae.get("block_out_channels") or vae.get("decoder_block_out_channels"))
+    return float(_DECODED * widths[min(1, len(widths) - 1)]) if widths else 0.0
+
+
+def _numbers(value: Any) -> list[int]:
+    """A list of widths; none of what is no such list."""
+    listed = list(value) if isinstance(value, list | tuple) else []
+    return listed if all(type(one) is int and 0 < one < _WIDEST for one in listed) else []

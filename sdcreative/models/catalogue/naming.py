@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..shelves import KINDS, look_up
 from ..sources import builtin_names, fetch, resolve
+from ..strangers import at_home
 
 
 def find_thing(name: str, models_dir: Sequence[Path | str]) -> Path:
@@ -20,8 +22,8 @@ def find_thing(name: str, models_dir: Sequence[Path | str]) -> Path:
         ModelError: there is none, or it is on the hub and not in its cache.
         UsageError: several are named so.
     """
-    path = Path(name).expanduser()
-    if name not in builtin_names() and not (name and path.exists()):
+    path = at_home(name)
+    if name not in builtin_names() and not (name and os.path.exists(path)):
         for kind in KINDS:
             if found := look_up(kind, name, models_dir):
                 return found

@@ -9,6 +9,7 @@ from ..checks import read_json
 from ..hub_names import HubPlace
 from ..placement import pick_device
 from ..sources import resolve
+from ..strangers import shown
 from .locked import MODEL_TYPE, open_locked
 from .pair import PictureText
 from .towers import CLASSES, WEIGHTS, open_pair
@@ -48,10 +49,10 @@ def load_pair(model: str = DEFAULT, *, device: str = "auto", offline: bool = Fal
     kind = config.get("model_type")
     if kind == MODEL_TYPE:
         return open_locked(model, folder, chosen)
-    if kind not in CLASSES:
+    if not isinstance(kind, str) or kind not in CLASSES:
         raise ModelError(
-            f"{folder} holds a {kind or 'model without model_type'}, which is no pair of picture "
-            f"and text; known are {', '.join(CLASSES)}"
+            f"{folder} holds a {shown(kind or 'model without model_type')}, which is no pair of "
+            f"picture and text; known are {', '.join(CLASSES)}"
         )
     beside = folder.parent / "tokenizer"
     has_own = any((folder / name).is_file() for name in TOKENIZERS)

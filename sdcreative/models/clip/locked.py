@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from ...errors import ModelError
 from ..checks import check_weights_file, compare_shapes, read_json
+from ..strangers import shown
 from .pair import PictureText
 from .pixels import Preparation
 from .words import Words, clip_words
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 MODEL_TYPE = "locked_text_pair"
 WEIGHTS = "model.safetensors"
+_MOST_STAGES = 32
 TEXT_ENCODER, TOKENIZER = "text_encoder", "tokenizer"
 """folders beside that of the pair"""
 
@@ -60,7 +62,9 @@ class Shape:
         channels: Any = config.get("channels")
         numbers: list[Any] = [config.get(key) for key in ("size", "projection", "text_width")]
         listed: list[Any] = channels if isinstance(channels, list) and channels else [None]
-        if not all(type(number) is int and 0 < number < 1 << 16 for number in [*listed, *numbers]):
+        if len(listed) > _MOST_STAGES or not all(
+            type(number) is int and 0 < number < 1 << 16 for number in [*listed, *numbers]
+        ):
             raise ModelError(f"{path} describes no pair: its numbers are missing or wrong")
         return cls(tuple(listed), *numbers)
 
@@ -147,13 +151,16 @@ def read_locked(folder: Path) -> LockedTextPair:
 
     config = read_json(folder / "config.json", "the pair")
     if config.get("model_type") != MODEL_TYPE:
-        raise ModelError(f"{folder} holds a {config.get('model_type')}, expected a {MODEL_TYPE}")
-    pair = LockedTextPair(Shape.read(config, folder / "config.json"))
+        found = shown(config.get("model_type"))
+        raise ModelError(f"{folder} holds a {found}, expected a {MODEL_TYPE}")
+    shape = Shape.read(config, folder / "config.json")
+    with torch.device("meta"):
+        empty = LockedTextPair(shape)
     path = folder / WEIGHTS
     if check_weights_file(path, "the pair") != "safetensors":
         raise ModelError(f"weights of the pair are not a safetensors file: {path}")
     state = load_file(path)
-    own = {k: v for k, v in pair.state_dict().items() if v.is_floating_point()}
+    own = {k: v for k, v in empty.state_dict().items() if v.is_floating_point()}
     compare_shapes(
         "the pair",
         path,
@@ -162,6 +169,7 @@ def read_locked(folder: Path) -> LockedTextPair:
     )
     if not all(torch.isfinite(tensor).all() for tensor in state.values()):
         raise ModelError(f"weights of the pair hold NaN or infinity: {path}")
+    pair = LockedTextPair(shape)
     pair.load_state_dict(state, strict=False)
     return pair.eval()
 

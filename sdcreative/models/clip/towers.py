@@ -11,8 +11,11 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ..checks import check_weights_file, read_json
+from ..empty import build_empty
 from ..loading import quiet
 from ..shards import find_shards
+from ..single_files.pickles import read_pickle
+from ..strangers import said
 from .pair import PictureText, PictureTower, TextTower
 from .pixels import Patches, Preparation
 from .words import Words, clip_words, siglip_words
@@ -159,31 +162,37 @@ def _check_vocabulary(words: Words, vocabulary: int, folder: Path) -> None:
 def _read(folder: Path, kind: str, config: dict[str, Any]) -> Any:
     if "quantization_config" in config:
         raise ModelError(f"{folder} holds quantized weights, which are not read; take others")
-    weights = _find_weights(folder)
+    weights, size = _find_weights(folder)
     quiet()
     import transformers
 
     cls: Any = getattr(transformers, CLASSES[kind])
+    empty = build_empty(cls, config, f"config.json in {folder}")
+    if sum(one.numel() for one in empty.parameters()) > size:
+        raise ModelError(
+            f"weights of the pair do not fit its config.json, which asks for more numbers than the "
+            f"{size} bytes of {folder / weights} can be"
+        )
     options: dict[str, Any] = {
         "local_files_only": True,
         "output_loading_info": True,
         "dtype": torch.float32,
-        # A config.json may name an implementation, even one on the hub.
+        # What config.json says beside may name code, even on the hub.
+        "config": empty.config,
         "attn_implementation": "sdpa",
         "use_safetensors": ".safetensors" in weights,
     }
     if ".fp16." in weights:
         options["variant"] = "fp16"
     progress = transformers.utils.logging
-    shown = progress.is_progress_bar_enabled()
+    enabled = progress.is_progress_bar_enabled()
     progress.disable_progress_bar()
     try:
         module, info = cls.from_pretrained(folder, **options)
     except (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"the pair in {folder} cannot be read: {line}") from error
+        raise ModelError(f"the pair in {folder} cannot be read: {said(error)}") from error
     finally:
-        if shown:
+        if enabled:
             progress.enable_progress_bar()
     if missing := sorted(info["missing_keys"]):
         raise ModelError(
@@ -195,8 +204,9 @@ def _read(folder: Path, kind: str, config: dict[str, Any]) -> Any:
     return module.eval().requires_grad_(False)
 
 
-def _find_weights(folder: Path) -> str:
-    """Name of the weights file that is to be read, after a look at it and all its shards."""
+def _find_weights(folder: Path) -> tuple[str, int]:
+    """Name of the weights file that is to be read, after a look at it and all its shards, and how
+    many bytes they have."""
     for name in WEIGHTS:
         path = folder / name
         if not path.is_file():
@@ -209,5 +219,7 @@ def _find_weights(folder: Path) -> str:
                     f"weights of the pair are a pickle named .safetensors: {file}; download it "
                     "again"
                 )
-        return name
+            if kind == "pickle":
+                read_pickle(file, "weights of the pair")
+        return name, sum(file.stat().st_size for file in files)
     raise ModelError(f"weights of the pair are missing: no {WEIGHTS[0]} in {folder}")

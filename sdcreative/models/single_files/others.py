@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from ..strangers import shown
 from .layouts import OPEN_CLIP, UNET, any_begins
 
 _REFINER_WIDTH = 2560
@@ -108,5 +109,5 @@ def other_file(names: Mapping[str, tuple[int, ...]]) -> str:
     for test, title in _FILES:
         if test(names):
             return title
-    first = sorted(names)[:2]
-    return f"no model that is known ({len(names)} tensors, such as {', '.join(first) or 'none'})"
+    first = ", ".join(map(shown, sorted(names)[:2])) or "none"
+    return f"no model that is known ({len(names)} tensors, such as {first})"

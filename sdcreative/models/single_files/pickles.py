@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError
+from ..strangers import open_file, shown
+from .archives import archive_fault
 
 # What checkpoints of training scripts hold beside tensors; nothing of it is wanted.
 _IGNORED = (
@@ -24,6 +26,7 @@ _IGNORED = (
     "torch.nn.modules.container.ParameterDict",
     "_codecs.encode",
 )
+ZIP = b"PK\x03\x04"
 _READ_OTHERWISE = (".safetensors", ".dduf")
 # What torch's reader may stumble over in a damaged or hostile file.
 _STUMBLES = (
@@ -64,25 +67,28 @@ def read_pickle(path: Path, what: str) -> Any:
             f"{torch.__version__}: get the model as safetensors"
         )
     try:
+        with open_file(path) as file:
+            zipped = file.read(4) == ZIP
+        if zipped and (fault := archive_fault(path)):
+            raise ModelError(f"{what} are damaged: {path} {fault}; download it again")
         with (
-            path.open("rb") as file,
+            open_file(path) as file,
             warnings.catch_warnings(),
             torch.serialization.safe_globals([(Ignored, name) for name in _IGNORED]),
         ):
             warnings.simplefilter("ignore")
             # Only files by name are mapped; of those, torch goes by the ending.
-            mapped = file.read(4) == b"PK\x03\x04" and path.suffix.lower() not in _READ_OTHERWISE
-            file.seek(0)
+            mapped = zipped and path.suffix.lower() not in _READ_OTHERWISE
             return torch.load(
                 path if mapped else file, map_location="cpu", weights_only=True, mmap=mapped
             )
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([^\s\x00-\x1f]{1,120})", str(error))
+        found = re.search(r"GLOBAL (\S{1,120})", str(error))
         if found is None:
             raise _damaged(path, what) from None
         raise ModelError(
-            f"{what} are a pickle that would run code: {path} asks for {found[1]} and is refused; "
-            "get the model as safetensors"
+            f"{what} are a pickle that would run code: {path} asks for {shown(found[1])} and is "
+            "refused; get the model as safetensors"
         ) from None
     except _STUMBLES:
         raise _damaged(path, what) from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError
 from ..checks import weights_kind
+from ..strangers import open_file
 from .headers import Header, HeaderError, read_header
 from .pickles import read_pickle
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WHAT = "weights of the model"
+_SHARED = 4
+"""times that bytes may be used, as layers may share their weights"""
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
     "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
@@ -106,7 +109,7 @@ def _mapped(path: Path, header: Header, what: str) -> Opened:
     import torch
 
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             # A private map can be written to, which torch wants of a buffer; the file cannot.
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     except (OSError, ValueError) as error:
@@ -154,6 +157,14 @@ def _pickled(path: Path, what: str) -> tuple[dict[str, Tensor], int | None]:
     }
     if not tensors:
         raise ModelError(f"{what} are not a table of tensors: {path} holds none")
+    # By strides of zero a few bytes can be called a huge tensor.
+    size = path.stat().st_size
+    sizes = [one.numel() * one.element_size() for one in tensors.values()]
+    if max(sizes) > size or sum(sizes) > _SHARED * size:
+        raise ModelError(
+            f"{what} are damaged: {path} has {size} bytes, its tensors say {sum(sizes)}; it is not "
+            "trusted"
+        )
     return tensors, steps if type(steps) is int else None
 
 

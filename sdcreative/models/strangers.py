@@ -94,8 +94,8 @@ def shown(value: object, limit: int = _SHOWN) -> str:
 def quoted(name: str, limit: int = 200) -> str:
     """A name that someone asked for, in quotes, for a message.
 
-    >>> quoted("a\nb")
-    "'a\\nb'"
+    >>> quoted("a\\nb")
+    "'a\\\\nb'"
     """
     return repr(name if len(name) <= limit else f"{name[:limit]}…")
 

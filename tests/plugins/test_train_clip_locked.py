@@ -213,7 +213,7 @@ def test_a_pair_beside_a_locked_text_begins_anew(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"width": 64}, "width: is the locked text encoder's own"),
-        ({"patch": 8}, "patch: is the locked"),
+        ({"patch": 4}, "patch: is the locked"),
         ({"locked_text": None}, "channels: goes with locked_text"),
         ({"channels": []}, "at least 1 item"),
         ({"label_smoothing": 1.0}, "less than 1"),

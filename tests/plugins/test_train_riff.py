@@ -295,7 +295,8 @@ def test_a_training_on_clips_ends_in_a_model_that_says_how_it_sounds(
     assert said.pop("version") == 1 and SpectrogramParams(**said) == SMALL and loudest > 0
     unet = json.loads((output / "unet" / "config.json").read_text())
     assert unet["sample_size"] == [16, 24]
-    latents = torch.load(output / "training" / "unet" / "latents.pt", weights_only=True)
+    stored = torch.load(output / "training" / "unet" / "latents.pt", weights_only=True)
+    latents = stored["latents"]
     assert latents.shape[1:] == (4, 16, 24) and len(latents) == 19
 
     on = settings(data, tmp_path / "on", start_from=str(output), autoencoder=None, clip=None)

@@ -36,15 +36,15 @@ def _draw(degrees: float, right: float, down: float, size: float) -> Image.Image
 
 
 def _toy(pen: ImageDraw.ImageDraw) -> None:
-    """256 x 256: round and green, with one eye, a pale belly, orange horns and feet."""
-    dark, green, pale, orange, blue = "#1e2a24", "#3fae49", "#e9f5b0", "#f58a1f", "#2b7fd6"
-    pen.polygon([(62, 84), (44, 16), (112, 52)], fill=orange)
-    pen.polygon([(194, 84), (212, 16), (144, 52)], fill=orange)
+    """256 x 256: round and purple, with one eye, a pale belly, yellow horns and feet."""
+    dark, purple, pale, yellow, teal = "#241a38", "#7d3fc8", "#d9b8ff", "#ffc928", "#19b5a5"
+    pen.polygon([(62, 84), (44, 16), (112, 52)], fill=yellow)
+    pen.polygon([(194, 84), (212, 16), (144, 52)], fill=yellow)
     for x in (64, 136):
-        pen.ellipse((x, 208, x + 56, 248), fill=orange)
-    pen.ellipse((36, 38, 220, 232), fill=green)
+        pen.ellipse((x, 208, x + 56, 248), fill=yellow)
+    pen.ellipse((36, 38, 220, 232), fill=purple)
     pen.ellipse((76, 150, 180, 224), fill=pale)
     pen.ellipse((82, 62, 174, 154), fill="white")
-    pen.ellipse((104, 84, 152, 132), fill=blue)
+    pen.ellipse((104, 84, 152, 132), fill=teal)
     pen.ellipse((116, 96, 140, 120), fill=dark)
     pen.arc((100, 146, 156, 190), 20, 160, fill=dark, width=8)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
-from filelock import FileLock, Timeout
-from pydantic import ValidationError
 from torch import nn
 
-from sdcreative import Job, OutputError, UsageError
+from sdcreative import Job, UsageError
 from sdcreative.models.building import read_part, read_scheduler_config, read_tokenizer
-from sdcreative.models.placement import cpu_has_bfloat16
 from sdcreative.models.sources import fetch, resolve
 
 from .autoencoder import AutoencoderObjective
@@ -28,6 +23,7 @@ from .no_text import without_text, write_no_text
 from .noise_schedule import NoiseSchedule, noise_schedule
 from .perceptual import perceptual
 from .pictures import Drawing, split_held_out
+from .running import accelerator_for, check_output, locked
 from .settings import TrainSettings
 from .sources import check_base, describe_data, describe_model, read_data
 from .unet import UnetObjective
@@ -62,13 +58,13 @@ def run_training(settings: TrainSettings, job: Job) -> None:
                 "the format of diffusers"
             )
     _check_parts(settings, output, None if source is None else source.folder)
-    _check_output(output, settings, job.overwrite)
+    check_output(output, settings, PLACES, job.overwrite)
     if job.dry_run:
         _describe(settings, stages, job.report)
         return
-    accelerator = _accelerator(settings, job.report)
+    accelerator = accelerator_for(settings.precision, settings.device, job.report)
     report = job.report if accelerator.is_main_process else _say_nothing
-    with _locked(output, accelerator):
+    with locked(output, accelerator):
         with accelerator.main_process_first():
             base = None if source is None else fetch(source, settings.offline)
             _check_parts(settings, output, base)
@@ -199,40 +195,6 @@ def _say_nothing(line: str) -> None:
     pass
 
 
-def _accelerator(settings: TrainSettings, report: Callable[[str], None]) -> Accelerator:
-    precision = settings.precision
-    cuda = settings.device == "auto" and torch.cuda.is_available()
-    if cuda and precision == "bf16" and not torch.cuda.is_bf16_supported():
-        report("this GPU has no bf16; computing in float32 (or set precision: fp16)")
-        precision = "no"
-    elif not cuda and (precision == "fp16" or (precision == "bf16" and not cpu_has_bfloat16())):
-        report(f"precision {precision} does not pay on this CPU; computing in float32")
-        precision = "no"
-    return Accelerator(mixed_precision=precision, cpu=settings.device == "cpu")
-
-
-@contextmanager
-def _locked(output: Path, accelerator: Accelerator) -> Iterator[None]:
-    """One training at a time in a folder."""
-    if not accelerator.is_main_process:
-        yield
-        return
-    lock = FileLock(output / "training" / ".lock", timeout=0)
-    try:
-        (output / "training").mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise OutputError(
-            f"{output}: another training is running in this folder; choose another output"
-        ) from None
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _check_parts(settings: TrainSettings, output: Path, base: Path | None) -> None:
     """Before anything long: does every stage find what it builds on?"""
     if settings.clip and base is not None and not (base / "clip").is_dir():
@@ -258,32 +220,6 @@ def _describe(settings: TrainSettings, stages: Sequence[str], report: Any) -> No
         batch, count = plan.batch * plan.accumulate, settings.processes
         each = f" in each of {count} processes" if count > 1 else ""
         report(f"{name}: {plan.steps} steps of {batch}{each}, {plan.steps * batch * count} samples")
-
-
-def _check_output(output: Path, settings: TrainSettings, overwrite: bool) -> None:
-    """A folder of other settings is kept unless told otherwise."""
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output}: is a file; choose another output")
-    record = output / "training" / "settings.json"
-    if overwrite:
-        return
-    if record.is_file():
-        if _recorded(record) != settings.model_dump(mode="json", exclude=PLACES):
-            raise OutputError(
-                f"{output}: holds a training with other settings; choose another output, "
-                "or pass --overwrite to go on from it with these"
-            )
-    elif (output / "model_index.json").is_file():
-        raise OutputError(f"{output}: holds a model; choose another output or pass --overwrite")
-
-
-def _recorded(record: Path) -> dict[str, Any] | None:
-    """Settings as they were recorded; what this version added has its default."""
-    try:
-        values = {**json.loads(record.read_text("utf-8")), "output": "."}
-        return TrainSettings.model_validate(values).model_dump(mode="json", exclude=PLACES)
-    except (OSError, ValueError, TypeError, ValidationError):
-        return None
 
 
 def _record(output: Path, settings: TrainSettings) -> None:

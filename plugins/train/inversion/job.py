@@ -20,10 +20,10 @@ from sdcreative.models.opening import open_model
 from sdcreative.models.places import ModelPlace
 from sdcreative.models.sources import fetch, resolve
 
+from ..running import accelerator_for, locked
 from ..tuning.buckets import Placement
 from ..tuning.latents import Latents
 from ..tuning.looks import awake, move
-from ..tuning.running import accelerator_for, locked
 from ..tuning.store import Store, write_whole
 from .curve import write_curve
 from .data import Picture, Variant, variants

@@ -11,7 +11,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from sdcreative import DataError, Job, OutputError, UsageError, model_facts
+from sdcreative import DataError, Job, UsageError, model_facts
 from sdcreative.models.digests import model_digest
 from sdcreative.models.loading import load_parts
 from sdcreative.models.opening import open_model
@@ -20,6 +20,7 @@ from sdcreative.models.sources import fetch, resolve
 
 from ..curve import draw_curve
 from ..loop import train
+from ..running import accelerator_for, check_output, locked
 from .data import Data, cache_folder, gather
 from .latents import Latents
 from .looks import Looks, awake, move
@@ -28,7 +29,6 @@ from .lora_files import choose_format, describe, write_lora
 from .noising import Noising
 from .objective import TuningObjective
 from .outcome import tell_outcome
-from .running import accelerator_for, locked
 from .saving import write_model
 from .settings import FinetuneSettings
 from .store import Store, write_whole
@@ -51,7 +51,7 @@ def run_finetune(settings: FinetuneSettings, job: Job) -> None:
     path = fetch(resolve(settings.model, offline=settings.offline), settings.offline)
     place = ModelPlace(path, settings.prediction_type)
     _check_model(settings, place)
-    _check_output(output, settings, job.overwrite)
+    check_output(output, settings, PLACES, job.overwrite)
     cache = cache_folder(settings)
     digest = model_digest(place, cache / "models.json")
     facts = model_facts(
@@ -234,29 +234,3 @@ def _check_model(settings: FinetuneSettings, place: ModelPlace) -> None:
             "loss.min_snr_gamma is for models of diffusion; leave it out for Stable Diffusion 3, "
             "whose timesteps are drawn where they matter"
         )
-
-
-def _check_output(output: Path, settings: FinetuneSettings, overwrite: bool) -> None:
-    """A folder of other settings is kept unless told otherwise."""
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output}: is a file; choose another output")
-    if overwrite:
-        return
-    record = output / "training" / "settings.json"
-    if record.is_file():
-        if _recorded(record) != settings.model_dump(mode="json", exclude=PLACES):
-            raise OutputError(
-                f"{output}: holds a training with other settings; choose another output, "
-                "or pass --overwrite to go on from it with these"
-            )
-    elif (output / "model_index.json").is_file():
-        raise OutputError(f"{output}: holds a model; choose another output or pass --overwrite")
-
-
-def _recorded(record: Path) -> dict[str, Any] | None:
-    """Settings as they were recorded; what this version added has its default."""
-    try:
-        values = {**json.loads(record.read_text("utf-8")), "output": "."}
-        return FinetuneSettings.model_validate(values).model_dump(mode="json", exclude=PLACES)
-    except (OSError, ValueError, TypeError):
-        return None

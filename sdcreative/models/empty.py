@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +15,9 @@ from .strangers import said, shown
 
 MOST_WEIGHTS = 6_000
 """tensors of a part; the largest U-Net that is in use has 1,700"""
-MOST_LAYERS = 1000
-"""under any name; the deepest transformer that is in use has 38"""
+MOST_LAYERS = 200
+"""under any name; the deepest tower that is in use has 48"""
+_LARGEST = 1 << 31
 _ALSO_KEPT = ("tie_word_embeddings", "use_attention_mask")
 
 
@@ -39,10 +42,11 @@ def build_empty(cls: Any, config: Mapping[str, Any], described: str) -> Any:
     _check_layers(config, described)
     try:
         with torch.device("meta"), _bounded():
-            if cls.__module__.startswith("diffusers.") and not hasattr(cls, "config_class"):
-                # It hands this one on, whether the class takes it or not.
-                return cls.from_config({key: config[key] for key in config if key != "dtype"})
-            return cls(_declared(cls.config_class, config))
+            if hasattr(cls, "config_class"):
+                return cls(_declared(cls.config_class, config))
+            _check_values(inspect.signature(cls.__init__).parameters, config)
+            # diffusers hands this one on, whether the class takes it or not.
+            return cls.from_config({key: config[key] for key in config if key != "dtype"})
     except (
         TypeError, ValueError, LookupError, RuntimeError, AttributeError, ArithmeticError,
         MemoryError, NotImplementedError, ImportError, StrictDataclassError,
@@ -73,12 +77,55 @@ def _declared(kind: Any, config: Mapping[str, Any]) -> Any:
     general = {field.name for field in fields(PreTrainedConfig)}
     own = {field.name for field in fields(kind)} - general
     kept = {key: config[key] for key in (*own, *_ALSO_KEPT) if key in config}
+    _check_values({field.name: field for field in fields(kind)}, kept)
     for name, inner in (kind.sub_configs or {}).items():
         # The older name of the same, which counts where both are there.
         found = config.get(f"{name}_dict") or kept.get(name)
         if isinstance(found, Mapping):
             kept[name] = _declared(inner, found)
     return kind(**kept)
+
+
+def _check_values(declared: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Refuse values of another type than is declared; many of them fail only when they are used.
+
+    Args:
+        declared: name -> what has a default, and a type or an annotation.
+        config: whose values are checked.
+
+    Raises:
+        ValueError: the first that is wrong.
+    """
+    for name, one in declared.items():
+        if name not in config or config[name] == one.default:
+            continue
+        annotation = getattr(one, "annotation", getattr(one, "type", inspect.Parameter.empty))
+        if annotation is inspect.Parameter.empty:
+            annotation = type(one.default)
+        # A class shows its name only this way.
+        kinds = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+        if config[name] is None and "bool" not in kinds and isinstance(one.default, int | float):
+            raise ValueError(f"{name} is null")
+        if not _fits(config[name], f"{kinds} list" if name == "sample_size" else kinds):
+            raise ValueError(f"{name} is {shown(config[name])}, which is no {kinds}")
+
+
+def _fits(value: Any, kinds: str) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, bool):
+        return "bool" in kinds
+    if isinstance(value, int):
+        return 0 <= value < _LARGEST and ("int" in kinds or "float" in kinds)
+    if isinstance(value, float):
+        return math.isfinite(value) and "float" in kinds
+    if isinstance(value, str):
+        return "str" in kinds
+    if isinstance(value, list | tuple):
+        return ("tuple" in kinds.lower() or "list" in kinds.lower()) and all(
+            _fits(inner, kinds) for inner in value
+        )
+    return isinstance(value, Mapping) and ("dict" in kinds or "Config" in kinds)
 
 
 @contextmanager

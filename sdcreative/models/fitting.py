@@ -51,6 +51,11 @@ def check_fit(path: Path, configs: Mapping[str, Any]) -> None:
     if name == "transformer":
         _check_triple(path, denoiser, configs)
         return
+    if denoiser.downsample_padding not in (0, 1):
+        raise ModelError(
+            f"unet in {path} has downsample_padding {denoiser.downsample_padding}; its levels "
+            "would not fit each other"
+        )
     if denoiser.encoder_hid_dim_type not in (None, "text_proj"):
         raise ModelError(
             f"{path}: its unet asks for {shown(denoiser.encoder_hid_dim_type)} beside the prompt, "

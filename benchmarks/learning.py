@@ -62,7 +62,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rate", type=float, default=5e-4, help="of the reference, for one picture (5e-4)")
     add("--seeds", type=at_least(1), default=8, help="pictures of a word, and of each colour (8)")
     add("--things", type=at_least(0), default=100, help="things the classifier knows beside (100)")
-    add("--classifier-steps", type=at_least(1), default=600, help="its training (600)")
+    add("--classifier-steps", type=at_least(1), default=1500, help="its training (1500)")
     add("--cache", type=Path, help="folder of the drawings; the user's if left out")
     add("--json", type=output_file, help="write the figures here")
     return parser.parse_args(arguments)

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sdcreative import Blend, Job, Noise, Shot, Studio, Timeline, job_tags, open_writer
+from sdcreative.models.places import locate
 
 from .order import shortened, smooth_order, steps
 from .settings import ScoutSettings
@@ -36,7 +37,10 @@ def scout(settings: ScoutSettings, job: Job) -> None:
     keep = min(settings.show, len(seeds))
     output = os.path.expanduser(settings.output)
     studio = Studio.load(
-        settings.model, device=settings.device, dtype=settings.dtype, offline=settings.offline
+        locate(settings),
+        device=settings.device,
+        dtype=settings.dtype,
+        low_memory=settings.low_memory,
     )
     rank = _by_text(settings) if settings.rank_by == "text" else _by_walk(settings)
     size = studio.check_size(settings.size)
@@ -143,6 +147,7 @@ def timeline(settings: ScoutSettings, seeds: Sequence[int]) -> Timeline:
         steps=settings.steps,
         sampler=settings.sampler,
         size=settings.size,
+        **settings.sampling(),
     )
 
 

@@ -69,7 +69,7 @@ def read_music_folder(
         digest = hashlib.sha256(b"\0".join(known)).hexdigest()[:16]
         stem = cache / "music" / digest
         if not has_shard(stem):
-            clips = cut(_read_sound(path, params.sample_rate), length, apart)
+            clips = cut(read_sound(path, params.sample_rate), length, apart)
             _encode(stem, clips, phrasings, params)
             report(f"music: {len(clips)} clips of {path.name}")
         stems.append(stem)
@@ -93,7 +93,7 @@ def cut(line: np.ndarray, length: int, apart: int) -> np.ndarray:
     return clips[np.abs(clips).max(axis=1) >= SILENCE]
 
 
-def _read_sound(path: Path, sample_rate: int) -> np.ndarray:
+def read_sound(path: Path, sample_rate: int) -> np.ndarray:
     """All channels as one, float32 (samples,), no louder than full scale."""
     import librosa
     import soundfile

@@ -10,78 +10,48 @@ from pathlib import Path
 import pytest
 import torch
 
+from tiny_models import (
+    edit_json,
+    sdxl_unet,
+    text_encoder,
+    write_index,
+    write_model,
+    write_tokenizer,
+)
+
 CONTEXT = 16
-
-
-def write_tokenizer(folder: Path) -> int:
-    """A byte-level CLIP tokenizer with a few merges; returns the size of its vocabulary."""
-    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [byte for byte in range(256) if byte not in visible]
-    letters = [chr(byte) for byte in visible] + [chr(256 + n) for n in range(len(hidden))]
-    merges = [("e", "a"), ("b", "ea"), ("bea", "r</w>")]
-    tokens = [*letters, *(f"{one}</w>" for one in letters), *("".join(m) for m in merges)]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    folder.mkdir(parents=True)
-    (folder / "vocab.json").write_text(json.dumps({t: n for n, t in enumerate(tokens)}))
-    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
-    config = {
-        "tokenizer_class": "CLIPTokenizer",
-        "model_max_length": CONTEXT,
-        "bos_token": "<|startoftext|>",
-        "eos_token": "<|endoftext|>",
-        "unk_token": "<|endoftext|>",
-        "pad_token": "<|endoftext|>",
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
-    return len(tokens)
+SCHEDULER = {
+    "_class_name": "PNDMScheduler",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+}
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """32 pixels, downsampling 4, four latent channels, text width 32; never write to it."""
-    from diffusers import PNDMScheduler
-    from transformers import CLIPTextConfig, CLIPTextModel
-
     from sdcreative.models.building import build_autoencoder, build_unet
 
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    vocabulary = write_tokenizer(folder / "tokenizer")
+    vocabulary = write_tokenizer(folder / "tokenizer", CONTEXT)
     torch.manual_seed(0)
-    build_autoencoder((8, 16, 16), 1, 4, 32).save_pretrained(folder / "vae")
-    build_unet((32, 64), 1, 4, 8, 32).save_pretrained(folder / "unet")
-    text = CLIPTextConfig(
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        projection_dim=32,
-        vocab_size=vocabulary,
-        max_position_embeddings=CONTEXT,
-        bos_token_id=vocabulary - 2,
-        eos_token_id=vocabulary - 1,
-        pad_token_id=vocabulary - 1,
+    write_model(
+        folder,
+        "StableDiffusionPipeline",
+        folder / "tokenizer",
+        SCHEDULER,
+        vae=build_autoencoder((8, 16, 16), 1, 4, 32),
+        unet=build_unet((32, 64), 1, 4, 8, 32),
+        text_encoder=text_encoder(32, vocabulary, CONTEXT),
     )
-    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
-    PNDMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        skip_prk_steps=True,
-        steps_offset=1,
-    ).save_pretrained(folder / "scheduler")
-    index = {
-        "_class_name": "StableDiffusionPipeline",
-        "_diffusers_version": "0.30.0",
-        "vae": ["diffusers", "AutoencoderKL"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "scheduler": ["diffusers", "PNDMScheduler"],
-        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
-        "feature_extractor": [None, None],
-    }
-    (folder / "model_index.json").write_text(json.dumps(index))
+    write_index(
+        folder,
+        safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
+        feature_extractor=[None, None],
+    )
     return folder
 
 
@@ -97,32 +67,23 @@ def tiny_inpainting(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def tiny_xl(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stable Diffusion XL: two text encoders of widths 32 and 64; never write to it."""
-    from diffusers import UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
-
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path_factory.mktemp("xl") / "model"))
     shutil.rmtree(folder / "unet")
     shutil.copytree(folder / "tokenizer", folder / "tokenizer_2")
     edit_json(folder / "tokenizer_2" / "tokenizer_config.json", pad_token="!")
-    text = CLIPTextConfig.from_pretrained(folder / "text_encoder")
-    text.hidden_size, text.intermediate_size, text.hidden_act = 64, 96, "gelu"
-    text.projection_dim, text.pad_token_id = 48, 0
+    config = json.loads((folder / "text_encoder" / "config.json").read_text())
     torch.manual_seed(1)
-    CLIPTextModelWithProjection(text).save_pretrained(folder / "text_encoder_2")
-    UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        transformer_layers_per_block=(1, 2),
-        attention_head_dim=(2, 4),
-        cross_attention_dim=96,
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=48 + 6 * 8,
-    ).save_pretrained(folder / "unet")
+    text_encoder(
+        64,
+        config["vocab_size"],
+        CONTEXT,
+        projected=True,
+        intermediate_size=96,
+        hidden_act="gelu",
+        projection_dim=48,
+        pad_token_id=0,
+    ).save_pretrained(folder / "text_encoder_2")
+    sdxl_unet(48).save_pretrained(folder / "unet")
     write_index(
         folder,
         _class_name="StableDiffusionXLPipeline",
@@ -151,30 +112,14 @@ def tiny_sd3(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
         SD3Transformer2DModel,
         StableDiffusion3Pipeline,
     )
-    from transformers import (
-        CLIPTextConfig,
-        CLIPTextModelWithProjection,
-        CLIPTokenizer,
-        T5Config,
-        T5EncoderModel,
-        T5Tokenizer,
-    )
+    from transformers import CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
     folder = tmp_path_factory.mktemp("sd3")
     tokenizer = CLIPTokenizer.from_pretrained(tiny_checkpoint / "tokenizer")
     padding = CLIPTokenizer.from_pretrained(tiny_checkpoint / "tokenizer", pad_token="!")
     vocabulary = len(tokenizer)
-    ends = {"eos_token_id": vocabulary - 1, "bos_token_id": vocabulary - 2}
-    common = {"vocab_size": vocabulary, "max_position_embeddings": CONTEXT, **ends}
     torch.manual_seed(0)
-    narrow = CLIPTextConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2,
-        projection_dim=16, **common,
-    )  # fmt: skip
-    wide = CLIPTextConfig(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=2,
-        projection_dim=24, hidden_act="gelu", **common,
-    )  # fmt: skip
+    wide = {"intermediate_size": 48, "num_hidden_layers": 4, "projection_dim": 24}
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -2.0)]
     pieces += [(letter, -3.0) for letter in string.ascii_lowercase + string.digits + ",."]
     pieces += [("\u2581a", -1.0), ("\u2581bear", -1.0), ("\u2581red", -1.0)]
@@ -208,9 +153,11 @@ def tiny_sd3(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
             use_quant_conv=False,
             use_post_quant_conv=False,
         ),
-        text_encoder=CLIPTextModelWithProjection(narrow),
+        text_encoder=text_encoder(16, vocabulary, CONTEXT, projected=True, pad_token_id=1),
         tokenizer=tokenizer,
-        text_encoder_2=CLIPTextModelWithProjection(wide),
+        text_encoder_2=text_encoder(
+            32, vocabulary, CONTEXT, projected=True, hidden_act="gelu", pad_token_id=1, **wide
+        ),
         tokenizer_2=padding,
         text_encoder_3=T5EncoderModel(t5),
         tokenizer_3=T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=512),
@@ -268,14 +215,6 @@ def widen(folder: Path) -> None:
     wider = UNet2DConditionModel.from_config(unet.config, in_channels=9)
     wider.load_state_dict(state)
     wider.save_pretrained(folder / "unet")
-
-
-def write_index(folder: Path, **changes: object) -> None:
-    edit_json(folder / "model_index.json", **changes)
-
-
-def edit_json(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 @pytest.fixture

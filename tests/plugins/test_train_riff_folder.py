@@ -140,7 +140,7 @@ def test_broken_music_is_named_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_counts_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(music_folder, "_read_sound", None)
+    monkeypatch.setattr(music_folder, "read_sound", None)
     tone(tmp_path / "a.wav", 1)
     values = {
         "data": {"source": "music_folder", "folder": str(tmp_path)},

@@ -1,14 +1,17 @@
-"""Drawings of a toy that is not in the data of any model: a monster of simple shapes.
+"""Drawings of a toy that the built-in model was never shown: a smiling sun of simple shapes.
 
 Drawn here, so that something can be learned on a machine that has no pictures at all.
 """
 
 from __future__ import annotations
 
+from math import cos, pi, sin
+
 from PIL import Image, ImageDraw
 
 SIZE = 64
 _SCALE = 4
+_POINTS = 12
 _TURNS = ((0, 0, 0, 0.96), (-7, 2, -1, 0.9), (6, -2, 1, 0.9), (0, 1, 2, 0.82), (-3, -1, -2, 0.86))
 """degrees, shift to the right and down in pixels, size"""
 
@@ -36,15 +39,19 @@ def _draw(degrees: float, right: float, down: float, size: float) -> Image.Image
 
 
 def _toy(pen: ImageDraw.ImageDraw) -> None:
-    """256 x 256: round and purple, with one eye, a pale belly, yellow horns and feet."""
-    dark, purple, pale, yellow, teal = "#241a38", "#7d3fc8", "#d9b8ff", "#ffc928", "#19b5a5"
-    pen.polygon([(62, 84), (44, 16), (112, 52)], fill=yellow)
-    pen.polygon([(194, 84), (212, 16), (144, 52)], fill=yellow)
-    for x in (64, 136):
-        pen.ellipse((x, 208, x + 56, 248), fill=yellow)
-    pen.ellipse((36, 38, 220, 232), fill=purple)
-    pen.ellipse((76, 150, 180, 224), fill=pale)
-    pen.ellipse((82, 62, 174, 154), fill="white")
-    pen.ellipse((104, 84, 152, 132), fill=teal)
-    pen.ellipse((116, 96, 140, 120), fill=dark)
-    pen.arc((100, 146, 156, 190), 20, 160, fill=dark, width=8)
+    """256 x 256: a smiling sun with twelve points."""
+    yellow, orange, brown, blush = "#ffcc33", "#f08c2e", "#5a3010", "#ff9a5c"
+    for number in range(_POINTS):
+        turn = 2 * pi * number / _POINTS
+        pen.polygon([_at(84, turn - 0.2), _at(126, turn), _at(84, turn + 0.2)], fill=orange)
+    pen.ellipse((42, 42, 214, 214), fill=yellow)
+    for x in (88, 144):
+        pen.ellipse((x, 94, x + 24, 124), fill=brown)
+    pen.arc((80, 96, 176, 180), 25, 155, fill=brown, width=12)
+    for x in (58, 166):
+        pen.ellipse((x, 134, x + 32, 158), fill=blush)
+
+
+def _at(radius: float, turn: float) -> tuple[float, float]:
+    """A point about the middle of the drawing."""
+    return 128 + radius * cos(turn), 128 + radius * sin(turn)

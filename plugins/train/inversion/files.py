@@ -98,16 +98,23 @@ def write_older(
 ) -> Path:
     """Write a pickle beside: ``pt`` as AUTOMATIC1111 does, ``bin`` as diffusers does.
 
-    For two text encoders both hold ``clip_l`` and ``clip_g``.
+    For two text encoders ``pt`` holds ``clip_l`` and ``clip_g``. Of ``bin`` there are two then,
+    the second called ``<name>_2.bin``, since each holds the word for one of them.
 
     Returns:
-        the file.
+        the file, of two the first.
 
     Raises:
         OutputError: the disk is full, or may not be written.
     """
+    target = path.with_suffix(f".{form}")
+    if form == "bin":
+        for number, one in enumerate(rows, 1):
+            file = target if number == 1 else target.with_name(f"{target.stem}_{number}.bin")
+            _pickle(file, {token: one.float()})
+        return target
     content: dict[str, Any] = dict(tensors_of(token, rows))
-    if form == "pt" and len(rows) == 1:
+    if len(rows) == 1:
         content = {
             # The id is that of "*" in CLIP's vocabulary, which the program expects there.
             "string_to_token": {"*": 265},
@@ -117,8 +124,11 @@ def write_older(
             "sd_checkpoint": metadata.get("sd_checkpoint"),
             "sd_checkpoint_name": metadata.get("sd_checkpoint_name"),
         }
+    _pickle(target, content)
+    return target
+
+
+def _pickle(path: Path, content: Mapping[str, Any]) -> None:
     stream = io.BytesIO()
     torch.save(content, stream)
-    target = path.with_suffix(f".{form}")
-    write_whole(target, stream.getvalue())
-    return target
+    write_whole(path, stream.getvalue())

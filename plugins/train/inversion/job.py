@@ -33,6 +33,8 @@ from .loop import Training
 from .objective import WordObjective
 from .rows import Rows, check_word, initial_rows, rows_of, text_encoders
 from .settings import LearnSettings
+from .sound_settings import SoundFolder
+from .sounds import hearing_of
 from .summary import summarise, vocabularies
 from .survey import Survey, cache_folder
 from .texts import WordTexts
@@ -167,8 +169,13 @@ class _Learning:
         self, parts: Any, sets: Sequence[Sequence[Variant]], placements: Sequence[Placement]
     ) -> Judge:
         settings = self.settings
-        name = choose_pair(settings.judge.pair, self.place.path)
-        pair = load_pair(name, device=self.accelerator.device.type, offline=settings.offline)
+        size = placements[0].bucket
+        pair: Any
+        if isinstance(settings.data, SoundFolder):
+            pair = hearing_of(parts, settings, size)
+        else:
+            name = choose_pair(settings.judge.pair, self.place.path)
+            pair = load_pair(name, device=self.accelerator.device.type, offline=settings.offline)
         return Judge(
             parts,
             settings.token,
@@ -177,7 +184,7 @@ class _Learning:
             settings.judge,
             kind=settings.kind,
             pair=pair,
-            size=placements[0].bucket,
+            size=size,
             resting=["vae"],
         )
 

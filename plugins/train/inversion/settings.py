@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +12,7 @@ from ..settings import SIZE
 from ..tuning.settings import MadeData, Text
 from .judge_settings import JudgeSettings
 from .scenes import PLACE, Kind
+from .sound_settings import SoundFolder, for_sounds
 
 
 class PictureFolder(Strict):
@@ -74,7 +75,9 @@ class LearnSettings(Strict):
     """built-in name, folder of a diffusers model, checkpoint file, or id on the Hugging Face hub"""
     prediction_type: Literal["epsilon", "v_prediction"] | None = None
     """what the model predicts, whatever it says; decides between files of Stable Diffusion 2"""
-    data: Annotated[PictureFolder | DrawnPictures | MadeData, Field(discriminator="source")]
+    data: Annotated[
+        PictureFolder | DrawnPictures | MadeData | SoundFolder, Field(discriminator="source")
+    ]
     token: Text
     """the new word, such as <my-toy>; without spaces"""
     kind: Kind = "object"
@@ -130,6 +133,11 @@ class LearnSettings(Strict):
     output: str = ""
     """file to write, .safetensors; the folder of the training lies beside it. Named after the
     token if left out"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_sounds(cls, values: Any) -> Any:
+        return for_sounds(values)
 
     @field_validator("token")
     @classmethod

@@ -18,6 +18,8 @@ from ..tuning.survey import default_step, plan_buckets, tell
 from .data import Picture, may_mirror, read_pictures
 from .scenes import PLACE
 from .settings import LearnSettings, PictureFolder
+from .sound_settings import SoundFolder
+from .sounds import read_sounds
 
 
 def cache_folder(settings: LearnSettings) -> Path:
@@ -68,7 +70,10 @@ class Survey:
         if isinstance(data, MadeData) and dry_run:
             self.report(f"data: {len(data.prompts) * data.seeds} pictures made by the model")
             return [], []
-        pictures = read_pictures(settings, self._folder(shape), self.report)
+        if isinstance(data, SoundFolder):
+            pictures = read_sounds(settings, data, facts, self.report)
+        else:
+            pictures = read_pictures(settings, self._folder(shape), self.report)
         examples = [one.as_example(settings.vectors or 1) for one in pictures]
         placements = plan_buckets(examples, shape, step, many=settings.buckets)
         tell(examples, placements, self._tokenizers(), self.report)

@@ -17,6 +17,7 @@ from .settings import MadeData
 LOOKS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "grey": lambda picture: picture.convert("L").convert("RGB"),
     "sepia": lambda picture: ImageOps.colorize(picture.convert("L"), "#2b1a0d", "#fff3dc"),
+    "amber": lambda picture: ImageOps.colorize(picture.convert("L"), "#4a2008", "#ffc94d"),
     "posterised": lambda picture: ImageOps.posterize(picture, 2),
 }
 

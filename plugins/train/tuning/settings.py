@@ -42,7 +42,7 @@ class MadeData(Strict):
     source: Literal["made"]
     prompts: list[Text] = Field(min_length=1)
     """also the captions"""
-    look: Literal["grey", "sepia", "posterised"] = "grey"
+    look: Literal["grey", "sepia", "amber", "posterised"] = "grey"
     seeds: Annotated[int, Field(ge=1)] = 1
     """pictures of every prompt"""
     steps: Annotated[int, Field(ge=1, le=1000)] = 20

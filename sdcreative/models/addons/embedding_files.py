@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import ModelError
-from ..strangers import open_file, shown
-from .families import family_of_vectors
+from ..strangers import is_file, open_file, shown
+from .families import SDXL, family_of_vectors
 from .files import PNG, Content, ParameterDict, check_tensor, read_content
+from .finding import second_file
 from .lora_keys import split_key
 
 _TWO = ("clip_l", "clip_g")
@@ -56,21 +57,20 @@ def read_embedding(path: Path) -> TextualEmbedding:
     """Read an embedding: of AUTOMATIC1111 (also in a PNG), diffusers, kohya, or the first authors.
 
     Args:
-        path: ``.pt`` and ``.bin`` as well as safetensors and PNG; the content decides.
+        path: ``.pt`` and ``.bin`` as well as safetensors and PNG; the content decides. Of two files
+            for two text encoders, as diffusers writes them, the first.
 
     Raises:
         ModelError: broken, unsafe, or no embedding.
     """
     content = _read(path)
-    value = content.value
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ModelError(f"embedding is not a table of tensors: {path}")
-    if any((split_key(key) or ("", "weight"))[1] not in ("weight", "alpha") for key in value):
-        raise ModelError(f"{path} is a LoRA, not an embedding")
-    name, tensors = _vectors(value, path)
+    name, tensors = _content_of(content, path)
     vectors = [_checked(tensor, key, path) for key, tensor in tensors.items()]
+    if len(vectors) == 1 and next(iter(tensors)) == name:
+        vectors += _beside(path, name, vectors[0])
     if len({len(each) for each in vectors}) > 1:
         raise ModelError(f"embedding has not as many vectors for either text encoder: {path}")
+    value: dict[str, Any] = content.value
     step, base = value.get("step"), value.get("sd_checkpoint_name")
     base = base or content.metadata.get("sd_checkpoint_name")
     return TextualEmbedding(
@@ -81,6 +81,34 @@ def read_embedding(path: Path) -> TextualEmbedding:
         base=base if isinstance(base, str) and base else None,
         path=path,
     )
+
+
+def _content_of(content: Content, path: Path) -> tuple[str, Mapping[str, Any]]:
+    value = content.value
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ModelError(f"embedding is not a table of tensors: {path}")
+    if any((split_key(key) or ("", "weight"))[1] not in ("weight", "alpha") for key in value):
+        raise ModelError(f"{path} is a LoRA, not an embedding")
+    return _vectors(value, path)
+
+
+def _beside(path: Path, name: str, first: Tensor) -> list[Tensor]:
+    """The same word's vectors for a second text encoder, in a file of their own; none for most."""
+    second = second_file(path)
+    if not is_file(second):
+        return []
+    try:
+        other, tensors = _content_of(_read(second), second)
+    except ModelError:
+        # Whatever it is, nobody asked for it.
+        return []
+    if other != name or list(tensors) != [name]:
+        return []
+    vectors = _checked(tensors[name], name, second)
+    # It may also be another version of the word, or one for another family.
+    width = int(vectors.shape[1])
+    is_second = width != first.shape[1] and family_of_vectors([width]) in (None, SDXL)
+    return [vectors] if is_second else []
 
 
 def _read(path: Path) -> Content:

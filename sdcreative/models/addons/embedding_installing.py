@@ -63,6 +63,19 @@ def install(parts: Parts, words: Sequence[tuple[str, Vectors]]) -> ExitStack:
         return undo.pop_all()
 
 
+def fits(parts: Parts, word: str, vectors: Vectors) -> bool:
+    """Whether ``install`` could teach a model this word, as far as it can be told beforehand."""
+    encoders = _text_encoders(parts)
+    try:
+        _fitting(word, vectors, encoders, parts.context)
+        for _, tokenizer in encoders:
+            known = words_of(tokenizer)
+            _check_new(word, tokenizer, tokenizer.backend_tokenizer, known, {})
+    except (ModelError, UsageError):
+        return False
+    return True
+
+
 def _text_encoders(parts: Parts) -> list[tuple[Any, Any]]:
     """(text encoder, its tokenizer), the first one first."""
     pairs = [

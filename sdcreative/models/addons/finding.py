@@ -33,17 +33,27 @@ def find_addon(name: str, folders: Sequence[Path | str], kind: Kind) -> Path:
     return find_in_shelves(kind, name, folders)
 
 
+def second_file(path: Path) -> Path:
+    """Where the example of diffusers for SDXL puts the vectors for the second text encoder.
+
+    >>> second_file(Path("learned_embeds.safetensors")).name
+    'learned_embeds_2.safetensors'
+    """
+    return path.with_name(f"{path.stem}_2{path.suffix}")
+
+
 def addon_digest(path: Path) -> str:
     """SHA-256 of a file, its first 16 hexadecimal digits; part of the key of every frame.
 
-    So is what peft wrote beside it, where there is such a file: it scales the layers.
+    So is what lies beside it and is read with it, where there is such a file: what peft wrote,
+    which scales the layers, and the vectors for a second text encoder.
 
     Raises:
         ModelError: it cannot be read.
     """
     digest = hashlib.sha256()
     try:
-        for file in (path, path.parent / PEFT_CONFIG):
+        for file in (path, path.parent / PEFT_CONFIG, second_file(path)):
             if file == path or is_file(file):
                 with open_file(file) as stream:
                     while block := stream.read(1 << 20):

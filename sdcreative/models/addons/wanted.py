@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .finding import addon_digest, find_addon
+from .said import said_embeddings
 
 if TYPE_CHECKING:
     from ..loading import Parts
@@ -27,10 +28,18 @@ class WantedLora:
 
 @dataclass(frozen=True)
 class WantedEmbedding:
-    """An embedding's file, and the word for it; None takes the file's own."""
+    """An embedding's file, and the word for it.
+
+    Attributes:
+        path: of the file.
+        token: the word; None takes the file's own.
+        listed: whether the settings name it; else a prompt holds its name, which is read as text
+            where the embedding does not fit the model, or the model has that word.
+    """
 
     path: Path
     token: str | None = None
+    listed: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ def find_addons(
     loras: Sequence[tuple[str, float, float]],
     embeddings: Sequence[tuple[str, str | None]],
     folders: Sequence[Path | str],
+    prompts: Iterable[str] = (),
 ) -> Addons:
     """Find the files.
 
@@ -73,18 +83,20 @@ def find_addons(
         loras: (file or name, scale of the U-Net, scale of the text encoders).
         embeddings: (file or name, word or None).
         folders: searched for names, as ``find_addon`` does.
+        prompts: which may hold the names of further embeddings; see ``said_embeddings``.
 
     Raises:
         UsageError: there is none of a name, or more than one.
     """
+    listed = [
+        WantedEmbedding(find_addon(name, folders, "embedding"), token) for name, token in embeddings
+    ]
+    said = said_embeddings(prompts, folders, [one.path for one in listed]) if folders else []
     return Addons(
         tuple(
             WantedLora(find_addon(name, folders, "lora"), unet, text) for name, unet, text in loras
         ),
-        tuple(
-            WantedEmbedding(find_addon(name, folders, "embedding"), token)
-            for name, token in embeddings
-        ),
+        (*listed, *(WantedEmbedding(path, word, listed=False) for path, word in said)),
     )
 
 
@@ -103,14 +115,17 @@ def add_to(parts: Parts, addons: Addons) -> ExitStack:
         UsageError: a word that the model has already, or that two embeddings have.
     """
     from .embedding_files import read_embedding
-    from .embedding_installing import Vectors, install
+    from .embedding_installing import Vectors, fits, install
     from .lora_applying import apply_loras
     from .lora_reading import read_lora
 
     words: list[tuple[str, Vectors]] = []
     for wanted in addons.embeddings:
         found = read_embedding(wanted.path)
-        words.append((wanted.token or found.name, found))
+        word = wanted.token or found.name
+        taken = {one.casefold() for one, _ in words}
+        if wanted.listed or (word.casefold() not in taken and fits(parts, word, found)):
+            words.append((word, found))
     loras = [
         (read_lora(one.path, parts), (one.unet, one.text))
         for one in addons.loras

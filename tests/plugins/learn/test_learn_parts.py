@@ -1,4 +1,4 @@
-"""The parts of the tool `learn`: its data, what it trains on, and its files as others read them."""
+"""The parts of the tool `learn`: its data and what it trains on."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import ValidationError
-from safetensors.torch import load_file
 
 from sdcreative import DataError
-from sdcreative.models.addons.embedding_files import read_embedding
 from sdcreative.models.addons.embedding_installing import install
 from sdcreative.models.text import encode
 from sdcreative_plugins.train.inversion.data import may_mirror, read_pictures, variants
 from sdcreative_plugins.train.inversion.drawings import draw_toy
-from sdcreative_plugins.train.inversion.files import describe, write_older, write_word
 from sdcreative_plugins.train.inversion.loop import active_rows, learning_rate
 from sdcreative_plugins.train.inversion.objective import Order, counted_errors
 from sdcreative_plugins.train.inversion.rows import Rows, initial_rows
@@ -201,68 +198,6 @@ def test_a_phrase_gives_as_many_rows_as_are_asked_for(load: Any, tiny: Path) -> 
         "initial: 'red apple' is 2 tokens of the model (red</w> apple</w>); the last 1 are taken. "
         "vectors: 2 takes them all"
     ]
-
-
-def kohya(path: Path) -> torch.Tensor:
-    """As sd-scripts does: the tensors of string_to_param, or of the file; the first of them."""
-    data = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
-    return next(iter(data.get("string_to_param", data).values()))
-
-
-def comfy(path: Path) -> torch.Tensor:
-    """As ComfyUI does for a model with one text encoder."""
-    data = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
-    return next(
-        iter(data["string_to_param"].values() if "string_to_param" in data else data.values())
-    )
-
-
-def automatic(path: Path) -> torch.Tensor:
-    """As AUTOMATIC1111 does, which asserts that there is one tensor."""
-    data = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
-    if "string_to_param" in data:
-        params = data["string_to_param"]
-        assert len(params) == 1 and next(iter(data["string_to_token"])) == "*"
-        return next(iter(params.values()))
-    assert len(data) == 1
-    return next(iter(data.values()))
-
-
-def test_every_program_reads_the_file(tiny: Path, tmp_path: Path) -> None:
-    from diffusers import StableDiffusionPipeline
-
-    rows, path = torch.randn(2, 32), tmp_path / "ball.safetensors"
-    facts = {"step": 7, "model": "emoji", "digest": "0" * 16, "prediction": "epsilon"}
-    said = describe(TOKEN, [rows], licence="CC0-1.0", preset={"token": TOKEN}, **facts)
-    write_word(path, TOKEN, [rows], said)
-    files = [path, *(write_older(path, form, TOKEN, [rows], said) for form in ("pt", "bin"))]
-    assert [one.suffix for one in files] == [".safetensors", ".pt", ".bin"]
-    for file in files:
-        assert torch.equal(read_embedding(file).vectors, rows), file
-        for read in (kohya, comfy, automatic):
-            if (file.suffix, read) != (".bin", automatic):
-                assert torch.equal(read(file), rows), (file, read)
-        pipeline = StableDiffusionPipeline.from_pretrained(tiny)
-        pipeline.load_textual_inversion(str(file), token=None if file.suffix != ".pt" else TOKEN)
-        ids = pipeline.tokenizer.convert_tokens_to_ids([TOKEN, f"{TOKEN}_1"])
-        assert torch.equal(pipeline.text_encoder.get_input_embeddings().weight[ids], rows)
-    assert read_embedding(path).name == read_embedding(files[2]).name == TOKEN
-    assert read_embedding(files[1]).step == 7
-    assert read_embedding(files[1]).base == "emoji"
-
-
-def test_sdxl_has_a_tensor_for_either_text_encoder(tmp_path: Path) -> None:
-    rows = [torch.randn(2, 768), torch.randn(2, 1280)]
-    facts = {"step": 7, "model": "xl", "digest": "0" * 16, "prediction": "epsilon"}
-    said = describe(TOKEN, rows, licence=None, preset=None, **facts)
-    assert said["modelspec.architecture"] == "stable-diffusion-xl-v1-base/textual-inversion"
-    assert "license" not in said and "sdcreative" not in said
-    path = tmp_path / "ball.safetensors"
-    write_word(path, TOKEN, rows, said)
-    for file in (path, write_older(path, "pt", TOKEN, rows, said)):
-        found = read_embedding(file)
-        assert torch.equal(found.vectors, rows[0]) and torch.equal(found.second, rows[1])
-        assert found.family == "Stable Diffusion XL"
 
 
 def test_the_toy_is_drawn_each_time_in_another_way() -> None:

@@ -1,10 +1,12 @@
 """A prompt morph on the CPU: ours against diffusers' pipeline, in one run.
 
-    python benchmarks/animate_cpu.py [--frames 50] [--rounds 3] [--model emoji]
+    python benchmarks/animate_cpu.py [--frames 50] [--rounds 3] [--model emoji] [--only a,ours0]
 
 Every contender renders the same film (same weights, noise, embeddings, steps, sampler, guidance) in
 a process of its own, in turn, for some rounds; the fastest round counts. Loading is not part of a
-film's seconds, warming up neither. Prints a Markdown table; ratios are to (a).
+film's seconds, warming up and compiling neither: what that took is in the column of loading. Prints
+a Markdown table; ratios are to (a), and so is the PSNR of our frames. Beside seconds it has those
+of the processor, which other programs on the machine change less.
 """
 
 from __future__ import annotations
@@ -31,13 +33,30 @@ CONTENDERS = {
     "b2": "diffusers pipeline, batches of 2",
     "b4": "diffusers pipeline, batches of 4",
     "b8": "diffusers pipeline, batches of 8",
+    "b16": "diffusers pipeline, batches of 16",
+    "c1": "diffusers pipeline, frame by frame, U-Net and decoder compiled",
+    "h1": "diffusers pipeline, frame by frame, bfloat16",
     "ours0": "sdcreative, no trunk",
+    "ours8": "sdcreative, no trunk, batches of 8",
+    "oursc": "sdcreative, no trunk, `compile: on`",
+    "oursh": "sdcreative, no trunk, `dtype: bfloat16`",
     "ours": "sdcreative, default coherence",
+    "oursfast": "sdcreative, default coherence, `speed: fast`",
+}
+COMPILED = ("c1", "oursc")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ours": {},
+    "ours0": {"coherence": 0.0},
+    "ours8": {"coherence": 0.0, "batch_size": 8},
+    "oursc": {"coherence": 0.0, "compile": "on"},
+    "oursh": {"coherence": 0.0, "dtype": "bfloat16"},
+    "oursfast": {"speed": "fast"},
 }
 
 
-def pipeline_frames(model: str, count: int, batch: int) -> Iterator[np.ndarray]:
+def pipeline_frames(model: str, count: int, kind: str) -> Iterator[np.ndarray]:
     """Films as people make them with diffusers: interpolated prompt_embeds, one noise."""
+    batch = int(kind[1:] or 1)
     import torch
     from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
@@ -45,7 +64,9 @@ def pipeline_frames(model: str, count: int, batch: int) -> Iterator[np.ndarray]:
     from sdcreative.core.noise import draw_noise
     from sdcreative.models.sources import fetch, resolve
 
-    pipe = StableDiffusionPipeline.from_pretrained(fetch(resolve(model)), dtype=torch.float32)
+    pipe = StableDiffusionPipeline.from_pretrained(
+        fetch(resolve(model)), dtype=torch.bfloat16 if kind[0] == "h" else torch.float32
+    )
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(
         pipe.scheduler.config, algorithm_type="dpmsolver++"
@@ -55,17 +76,24 @@ def pipeline_frames(model: str, count: int, batch: int) -> Iterator[np.ndarray]:
     with torch.no_grad():
         start, end = (pipe.encode_prompt(p, "cpu", 1, False)[0] for p in PROMPTS)
         free = pipe.encode_prompt("", "cpu", 1, False)[0]
+
+    def pictures(rows: range, steps: int = STEPS) -> Any:
+        kept = pipe.unet.dtype
+        return pipe(
+            prompt_embeds=_cat([slerp(start, end, i / (count - 1)) for i in rows]).to(kept),
+            negative_prompt_embeds=_cat([free] * len(rows)).to(kept),
+            latents=_cat([noise] * len(rows)).to(kept),
+            num_inference_steps=steps,
+            guidance_scale=SCALE,
+        ).images
+
+    if kind[0] == "c":
+        pipe.unet.compile(fullgraph=True)
+        pipe.vae.decoder.compile(fullgraph=True)
+        pictures(range(batch), steps=2)
     yield np.zeros(0)  # ready
     for first in range(0, count, batch):
-        rows = range(first, min(count, first + batch))
-        output = pipe(
-            prompt_embeds=_cat([slerp(start, end, i / (count - 1)) for i in rows]),
-            negative_prompt_embeds=_cat([free] * len(rows)),
-            latents=_cat([noise] * len(rows)),
-            num_inference_steps=STEPS,
-            guidance_scale=SCALE,
-        )
-        yield from (np.asarray(image) for image in output.images)
+        yield from map(np.asarray, pictures(range(first, min(count, first + batch))))
 
 
 def _cat(rows: list[Any]) -> Any:
@@ -74,7 +102,7 @@ def _cat(rows: list[Any]) -> Any:
     return torch.cat(rows)
 
 
-def our_frames(model: str, count: int, coherence: float) -> Iterator[np.ndarray]:
+def our_frames(model: str, count: int, chosen: dict[str, Any]) -> Iterator[np.ndarray]:
     """The same film by the `animate` plugin."""
     from sdcreative import Studio
     from sdcreative_plugins.animate.settings import AnimateSettings
@@ -86,25 +114,34 @@ def our_frames(model: str, count: int, coherence: float) -> Iterator[np.ndarray]
         steps=STEPS,
         guidance_scale=SCALE,
         seed=SEED,
-        coherence=coherence,
+        **chosen,
     )
-    studio = Studio.load(model, device="cpu")
+    studio = Studio.load(
+        model,
+        device="cpu",
+        dtype=settings.dtype,
+        compiling=settings.compile,
+        report=lambda line: print(line, file=sys.stderr),
+    )
+    film = timeline(settings)
+    if settings.compile == "on":
+        # The first batch has all shapes; the same studio keeps what it has compiled.
+        first = studio.render(film, batch_size=settings.batch_size)
+        next(first)
+        first.close()
     yield np.zeros(0)  # ready
-    yield from (np.asarray(picture) for picture in studio.render(timeline(settings)))
+    yield from map(np.asarray, studio.render(film, batch_size=settings.batch_size))
 
 
 def contend(name: str, model: str, count: int, target: str) -> None:
     """Run one contender; its figures go to standard output, its frames to a file."""
-    from sdcreative_plugins.animate.settings import AnimateSettings
-
     began = time.perf_counter()
-    if name.startswith("ours"):
-        default = AnimateSettings.model_fields["coherence"].default
-        frames = our_frames(model, count, 0.0 if name == "ours0" else default)
+    if name in SETTINGS:
+        frames = our_frames(model, count, SETTINGS[name])
     else:
-        frames = pipeline_frames(model, count, int(name[1:] or 1))
+        frames = pipeline_frames(model, count, name)
     next(frames)
-    ready = time.perf_counter()
+    ready, busy = time.perf_counter(), time.process_time()
     kept, first = [], 0.0
     for frame in frames:
         first = first or time.perf_counter() - ready
@@ -114,6 +151,7 @@ def contend(name: str, model: str, count: int, target: str) -> None:
         "load": ready - began,
         "first": first,
         "film": time.perf_counter() - ready,
+        "busy": time.process_time() - busy,
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     if target:
@@ -142,37 +180,63 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=500, help="frames of the memory check; 0: none")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="emoji")
+    parser.add_argument("--only", default="", help=f"some of {','.join(CONTENDERS)}")
+    parser.add_argument(
+        "--compiled", action="store_true", help="those too that compile for minutes"
+    )
     parser.add_argument("--contend", help=argparse.SUPPRESS)
     parser.add_argument("--target", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.contend:
         contend(options.contend, options.model, options.frames, options.target)
         return
+    chosen = contenders(options.only, options.compiled)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
     print(f"Python {platform.python_version()}, {options.frames} frames, {STEPS} steps\n")
     best: dict[str, dict[str, float]] = {}
+    equal: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        frames = {name: str(Path(folder) / f"{name}.npy") for name in ("a", "ours0")}
         for number in range(options.rounds):
-            for name in CONTENDERS:
-                target = frames.get(name, "") if number == 0 else ""
+            for name in chosen:
+                wanted = number == 0 and (name == "a" or name in SETTINGS)
+                target = str(Path(folder) / f"{name}.npy") if wanted else ""
                 figures = run(name, options.model, options.frames, target)
                 known = best.setdefault(name, figures)
                 best[name] = {key: min(known[key], figures[key]) for key in figures}
-        equal = psnr(np.load(frames["a"]), np.load(frames["ours0"]))
-    print("| contender | seconds | ratio to (a) | first frame, s | load, s |")
-    print("|---|---|---|---|---|")
-    for name, title in CONTENDERS.items():
+        reference = np.load(Path(folder) / "a.npy")
+        for name in chosen:
+            if name in SETTINGS:
+                equal[name] = psnr(reference, np.load(Path(folder) / f"{name}.npy"))
+    print(
+        "| contender | seconds | ratio to (a) | of the processor | ratio | PSNR to (a), dB |",
+        end="",
+    )
+    print(" first frame, s | load, s |\n|---|---|---|---|---|---|---|---|")
+    for name in chosen:
         row = best[name]
-        ratio = best["a"]["film"] / row["film"]
-        cells = f"{row['film']:.2f} | {ratio:.2f} | {row['first']:.2f} | {row['load']:.1f}"
-        print(f"| {title} | {cells} |")
-    print(f"\nPSNR of our frames without trunk to those of (a): {equal:.1f} dB")
+        ratio, busy = best["a"]["film"] / row["film"], best["a"]["busy"] / row["busy"]
+        same = f"{equal[name]:.1f}" if name in equal else ""
+        cells = f"{row['film']:.2f} | {ratio:.2f} | {row['busy']:.2f} | {busy:.2f} | {same}"
+        print(f"| {CONTENDERS[name]} | {cells} | {row['first']:.2f} | {row['load']:.1f} |")
     if options.long:
         short = run("ours", options.model, options.frames)["peak"]
         long = run("ours", options.model, options.long)["peak"]
-        print(f"peak memory: {short:.0f} MiB at {options.frames} frames, ", end="")
+        print(f"\npeak memory: {short:.0f} MiB at {options.frames} frames, ", end="")
         print(f"{long:.0f} MiB at {options.long} ({long / short:.3f} times)")
+
+
+def contenders(only: str, compiled: bool) -> list[str]:
+    """Those that run: (a) always, half precision only where the processor has it."""
+    from sdcreative.models.placement import cpu_has_bfloat16
+
+    named = [name for name in only.split(",") if name]
+    if unknown := set(named) - set(CONTENDERS):
+        raise SystemExit(f"no contender is called {', '.join(sorted(unknown))}")
+    if named:
+        return [name for name in CONTENDERS if name == "a" or name in named]
+    left_out = () if compiled else COMPILED
+    half = () if cpu_has_bfloat16() else ("h1", "oursh")
+    return [name for name in CONTENDERS if name not in (*left_out, *half)]
 
 
 if __name__ == "__main__":

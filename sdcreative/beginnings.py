@@ -17,6 +17,7 @@ from .errors import UsageError
 from .inverting import Inverter, missed_by
 from .media.image import flatten
 from .models.loading import Parts
+from .models.placement import moved
 from .models.vae import encode_pictures, to_pixels
 
 REMEMBERED_PICTURES = 4
@@ -69,7 +70,7 @@ class Beginnings:
                 torch.randn(shape, generator=generator)
             rows.append(row)
             generators.append(generator)
-        return torch.stack(rows).to(self.device), tuple(generators)
+        return moved(torch.stack(rows), self.device), tuple(generators)
 
     def _noise_of(self, end: int | Inversion, shape: tuple[int, ...]) -> Tensor:
         """(C, h, w), on the CPU."""

@@ -17,6 +17,7 @@ from .core.prompt_words import Prompt, Prompts, Wording, term_weights
 from .core.sampling import Guidance
 from .core.shots import Blend
 from .models.loading import Parts
+from .models.placement import moved
 from .models.text import encode
 
 REMEMBERED = 64
@@ -51,6 +52,7 @@ class Batch:
     scale: Tensor
     sizes: Tensor
     beside: Tensor | None
+    told: Tensor | None = None
 
 
 class Embeddings:
@@ -145,8 +147,11 @@ class Embeddings:
     ) -> tuple[Drawn, Drawn | None]:
         """Conditional and unconditional part, equally long in every step.
 
-        There is no second one without guidance, unless predictions are added.
+        There is no second one without guidance, unless predictions are added; models that are told
+        the scale have none.
         """
+        if self.parts.told_guidance:
+            guidance_scale = 1.0
         drawn: list[tuple[int, Terms, Conditioning | None]] = []
         made: dict[tuple[Wording, ...], tuple[Terms, Conditioning | None]] = {}
         before: tuple[Wording, ...] | None = None
@@ -170,12 +175,18 @@ class Embeddings:
         """Guidance of a batch."""
         drawn = [one for row in rows for one in (row.conditional, row.unconditional) if one]
         device = self.parts.device
-        scale = torch.tensor([row.guidance_scale for row in rows], device=device)
-        sizes = torch.tensor(
-            [row.sizes or self._sizes for row in rows], device=device, dtype=torch.float32
-        )
+        scale = moved(torch.tensor([row.guidance_scale for row in rows]), device)
+        sizes = [row.sizes or self._sizes for row in rows]
         beside = [row.beside for row in rows if row.beside is not None]
-        batch = Batch(scale, sizes, torch.stack(beside) if beside else None)
+        told = None
+        if self.parts.told_guidance:
+            scale, told = torch.ones_like(scale), scale
+        batch = Batch(
+            scale,
+            moved(torch.tensor(sizes, dtype=torch.float32), device),
+            torch.stack(beside) if beside else None,
+            told,
+        )
         made: dict[tuple[int, ...], Guidance] = {}
         found: list[tuple[int, Guidance]] = []
         for step in sorted({first for one in drawn for first, _ in phases(one)}):
@@ -203,6 +214,7 @@ class Embeddings:
             layers,
             sizes=batch.sizes,
             beside=batch.beside,
+            told=batch.told,
         )
 
     def _at(

@@ -35,7 +35,9 @@ def say_plan(
     if work.probes:
         report(f"probe        up to {work.probes} pictures more, to place the frames")
     calls = work.evaluations + work.probing
-    report(f"U-Net calls  {calls} on one picture each, up to {2 * batch} at a time")
+    shallow = f", {work.shallow} of them shallow" if work.shallow else ""
+    at_once = f"up to {work.widest * batch} at a time"
+    report(f"U-Net calls  {calls} on one picture each, {at_once}{shallow}")
     report(f"time         about {clock(seconds)} on {studio.parts.device}")
     report(f"disk         about {disk}")
 

@@ -85,7 +85,7 @@ class Inverter:
                 on_call=self.on_call,
             )
             sampler = build_sampler(self.sampler, config, steps, tokens)
-            passes = 1 if wanted.guidance_scale == 1 else 2
+            passes = 1 if wanted.guidance_scale == 1 or self.parts.told_guidance else 2
             again = denoise(
                 self.predict,
                 sampler,

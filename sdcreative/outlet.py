@@ -12,6 +12,7 @@ from PIL.Image import Image
 
 from .core.timeline import Timeline
 from .errors import UsageError
+from .media.encoders import EncoderName
 from .media.writers import SoundClip, Writer, holds_sound, open_writer
 from .processors import Step, apply_steps, plan_steps, read_processors
 from .spectral.score import Score
@@ -31,6 +32,7 @@ class Outlet:
         report: prints a line.
         also: more files, of music.
         device: what decodes music.
+        encoder: of films.
     """
 
     timeline: Timeline
@@ -41,6 +43,7 @@ class Outlet:
     report: Report
     also: Sequence[str] = ()
     device: str = "cpu"
+    encoder: EncoderName = "software"
 
     @cached_property
     def film(self) -> Film:
@@ -83,6 +86,7 @@ class Outlet:
             length=film.length,
             metadata=self.tags(),
             sound=self._sound(),
+            encoder=self.encoder,
         )
 
     def _music(self, score: Score, overwrite: bool) -> Writer:

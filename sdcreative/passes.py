@@ -12,16 +12,20 @@ from torch import Tensor
 
 from .beginnings import Beginnings
 from .core.conditioning import Conditioning
+from .core.feature_caching import full_calls
+from .core.features import Remembering
+from .core.guidance_style import active, share_of
 from .core.large import Hires
-from .core.sampling import Inpainting, Predict, denoise
+from .core.sampling import Inpainting, Predict, denoise, whole_steps
 from .core.shots import Mixture, Noise, Shot, Sizes, Trunk
 from .core.timeline import Timeline
 from .core.windows import whole_axes, windowed
 from .embeddings import Embeddings, Row
 from .hires import check_upscale, enlarged, second_flight
+from .models.caching import caching_predictors
 from .models.denoiser import predictor
 from .models.parts import Parts
-from .models.samplers import build_sampler
+from .models.samplers import build_sampler, scheduled
 from .models.scheduling import Flight
 from .models.seamless import wrapping
 from .models.transformer import check_wrapping, image_tokens
@@ -47,6 +51,8 @@ class Sampling:
         on_call: Callable[[int], None],
     ) -> None:
         check_wrapping(parts.denoiser, timeline.seamless)
+        config = scheduled(parts.scheduler_config, timeline.spacing, timeline.eta)
+        parts = replace(parts, scheduler_config=config)
         self.parts, self.timeline, self.size = parts, timeline, size
         self.embeddings = Embeddings(
             parts, timeline.prompts, timeline.steps, timeline.clip_skip, size
@@ -54,13 +60,33 @@ class Sampling:
         self.beginnings = Beginnings(
             parts, size, self.embeddings, timeline.sampler, timeline.steps, on_call
         )
-        predict, self._axes = predictor(parts), str(timeline.seamless)
+        self._on_call, self._axes = on_call, str(timeline.seamless)
         if timeline.tiling is not None:
-            side, overlap = timeline.tiling.latents(parts.downsampling, parts.multiple)
-            predict = windowed(predict, side, overlap, self._axes)
+            side, _ = timeline.tiling.latents(parts.downsampling, parts.multiple)
             width, height = (length // parts.downsampling for length in size)
             self._axes = whole_axes(height, width, side, self._axes)
-        self.predict = _counted(predict, on_call)
+        self.predict = self._whole(predictor(parts))
+        caching = timeline.caching
+        self._both = None if caching is None else caching_predictors(parts, caching.depth)
+
+    def _whole(self, predict: Predict) -> Predict:
+        """Of a denoiser for windows, one for all of a picture; its calls are counted."""
+        timeline, parts = self.timeline, self.parts
+        if timeline.tiling is not None:
+            side, overlap = timeline.tiling.latents(parts.downsampling, parts.multiple)
+            predict = windowed(predict, side, overlap, str(timeline.seamless))
+        return _counted(predict, self._on_call)
+
+    def _remembering(self, flight: Flight) -> Remembering | None:
+        """A denoiser that reuses what a flight has left of deep features."""
+        caching = self.timeline.caching
+        if caching is None or self._both is None:
+            return None
+        sampler, style = flight.sampler, self.timeline.guidance
+        steps = whole_steps(sampler)
+        guided = tuple(active(style, share_of(step, steps)) for step in range(steps))
+        schedule = full_calls(caching, len(sampler.timesteps), int(sampler.order), guided)
+        return Remembering(*self._both, schedule, flight.features, self._whole)
 
     def wrapping(self) -> AbstractContextManager[None]:
         """Have the denoiser wrap around along seamless axes, as far as windows do not."""
@@ -89,6 +115,7 @@ class Sampling:
         inpainting: Inpainting | None = None,
     ) -> Flight:
         """Take the steps from start up to stop; what was given must not be used again."""
+        remembering = self._remembering(flight)
         with torch.inference_mode():
             latents = denoise(
                 self.predict,
@@ -100,8 +127,10 @@ class Sampling:
                 generators=flight.generators,
                 inpainting=inpainting,
                 style=self.timeline.guidance,
+                remembering=remembering,
             )
-        return replace(flight, latents=latents)
+        features = remembering.features if remembering is not None else None
+        return replace(flight, latents=latents, features=features)
 
 
 class SecondPass:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from .core.feature_caching import full_calls
 from .core.guidance_style import active, share_of
 from .core.prompt_syntax import read_prompt
 from .core.prompt_words import Prompts, term_weights
 from .core.shots import INVERSION_ITERATIONS, Inversion, Noise, Shot, Trunk
-from .core.timeline import Timeline
+from .core.timeline import Frame, Timeline
 from .models.sampler_names import check_steps, describe
 
 
@@ -22,9 +23,12 @@ class Plan:
         rendered: those that are made; the others are played back.
         shots: those that are denoised; the rest of the rendered lies between two of them.
         evaluations: U-Net evaluations of one picture; guidance takes two for every step, and one
-            more for every further prompt that AND joins.
+            more for every further prompt that AND joins; each counts 1, be it full or shallow.
         probes: pictures that are made first, to place the frames at equal visual steps.
         probing: U-Net evaluations for these.
+        shallow: how many of all evaluations reuse deep features, and take a share of a full one.
+        depth: how deep these go, as in ``Caching``.
+        widest: evaluations of one picture that are made at a time, at most.
     """
 
     frames: int
@@ -33,12 +37,32 @@ class Plan:
     evaluations: int
     probes: int = 0
     probing: int = 0
+    shallow: int = 0
+    depth: int = 1
+    widest: int = 2
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """Evaluations, how many of them are shallow, and how many are made at a time at most."""
+
+    all: int = 0
+    shallow: int = 0
+    widest: int = 0
+
+    def __add__(self, other: _Calls) -> _Calls:
+        widest = max(self.widest, other.widest)
+        return _Calls(self.all + other.all, self.shallow + other.shallow, widest)
+
+    def times(self, count: int) -> _Calls:
+        return _Calls(count * self.all, count * self.shallow, self.widest)
 
 
 def plan(
     timeline: Timeline,
     composes: Callable[[int], bool] = lambda index: True,
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None,
+    told_guidance: bool = False,
 ) -> Plan:
     """Walk a timeline once.
 
@@ -47,45 +71,82 @@ def plan(
         composes: whether a frame has to be made, by its index; others cost nothing.
         sizes: (width, height) of the first and of the second pass, where there are two; an
             evaluation in the second counts as many as it is larger.
+        told_guidance: whether the model is told the guidance scale, and asked once.
 
     Raises:
         UsageError: a sampler that does not exist, or steps that it cannot take.
     """
     check_steps(timeline.sampler, timeline.steps)
+    if told_guidance:
+        timeline = _asked_once(timeline)
+    shots, calls = 0, _Calls()
+    for _, found in _calls_by_shot(timeline, composes, sizes):
+        shots += 1
+        calls += found
+    probes, probing = 0, _Calls()
+    if (retiming := timeline.retiming) is not None:
+        probes = retiming.segments * retiming.probes
+        probe = replace(timeline, steps=retiming.steps)
+        probing = _evaluations(probe, retiming.shot(0, 0.0), 0).times(probes)
+    return Plan(
+        len(timeline),
+        timeline.length,
+        shots,
+        calls.all,
+        probes,
+        probing.all,
+        calls.shallow + probing.shallow,
+        1 if timeline.caching is None else timeline.caching.depth,
+        (calls + probing).widest or 2,
+    )
+
+
+def evaluations_by_shot(
+    timeline: Timeline,
+    composes: Callable[[int], bool] = lambda index: True,
+    sizes: tuple[tuple[int, int], tuple[int, int]] | None = None,
+) -> Iterator[tuple[int, int]]:
+    """Index of every shot that has to be made, and its U-Net evaluations; as in ``plan``.
+
+    What shots share, such as a trunk, counts for the first of them.
+    """
+    for index, calls in _calls_by_shot(timeline, composes, sizes):
+        yield index, calls.all
+
+
+def _calls_by_shot(
+    timeline: Timeline,
+    composes: Callable[[int], bool],
+    sizes: tuple[tuple[int, int], tuple[int, int]] | None,
+) -> Iterator[tuple[int, _Calls]]:
     sampler = describe(timeline.sampler)
     total = sampler.unet_calls(timeline.steps)
-    shots = evaluations = grown = 0
+    grown = 0
     trunk: Trunk | None = None
     inverted: set[Inversion] = set()
     for index, frame in enumerate(timeline):
         if not isinstance(frame, Shot) or not composes(index):
             continue
-        shots += 1
+        calls = _Calls()
         start = timeline.steps - round(timeline.steps * frame.strength)
         if frame.trunk is not None:
             start = frame.trunk.steps
             if trunk is None or replace(frame.trunk, steps=trunk.steps) != trunk:
                 trunk, grown = frame.trunk, 0
-            evaluations += _evaluations(timeline, trunk, grown, start)
+            calls += _evaluations(timeline, trunk, grown, start)
             grown = max(grown, start)
-        evaluations += _evaluations(timeline, frame, start)
+        calls += _evaluations(timeline, frame, start)
         if (hires := timeline.hires) is not None:
             second = replace(timeline, steps=hires.steps or timeline.steps)
             scale = frame.guidance_scale if hires.guidance_scale is None else hires.guidance_scale
-            again = _evaluations(
-                second, replace(frame, guidance_scale=scale), hires.first_step(second.steps)
-            )
-            evaluations += again * (area_ratio(*sizes) if sizes else round(hires.scale**2))
+            larger = replace(frame, guidance_scale=scale, trunk=None)
+            again = _evaluations(second, larger, hires.first_step(second.steps))
+            calls += again.times(area_ratio(*sizes) if sizes else round(hires.scale**2))
         for one in _inversions(frame) - inverted:
             inverted.add(one)
-            again = total * _passes(one, timeline.prompts)
-            evaluations += timeline.steps * INVERSION_ITERATIONS + again
-    probes = probing = 0
-    if (retiming := timeline.retiming) is not None:
-        probes = retiming.segments * retiming.probes
-        probe = replace(timeline, steps=retiming.steps)
-        probing = probes * _evaluations(probe, retiming.shot(0, 0.0), 0)
-    return Plan(len(timeline), timeline.length, shots, evaluations, probes, probing)
+            forwards = total * _passes(one, timeline.prompts)
+            calls += _Calls(timeline.steps * INVERSION_ITERATIONS + forwards)
+        yield index, calls
 
 
 def area_ratio(first: tuple[int, int], second: tuple[int, int]) -> int:
@@ -95,17 +156,45 @@ def area_ratio(first: tuple[int, int], second: tuple[int, int]) -> int:
 
 def _evaluations(
     timeline: Timeline, wanted: Shot | Trunk, start: int, stop: int | None = None
-) -> int:
+) -> _Calls:
     """U-Net evaluations of one picture from a step up to another; with None to the end."""
     sampler, steps = describe(timeline.sampler), timeline.steps
     total = sampler.unet_calls(steps)
     end = total if stop is None else min(total, sampler.calls * stop)
     passes = _passes(wanted, timeline.prompts)
-    count = 0
-    for call in range(min(total, sampler.calls * start), end):
-        guided = active(timeline.guidance, share_of(call // sampler.calls, steps))
-        count += passes if guided or passes > 2 else 1
-    return count
+    guided = tuple(active(timeline.guidance, share_of(step, steps)) for step in range(steps))
+    caching = timeline.caching
+    full = () if caching is None else full_calls(caching, total, sampler.calls, guided)
+    begin = min(total, sampler.calls * start)
+    # What goes on from a trunk has the trunk's features; what begins in the middle has none.
+    goes_on = isinstance(wanted, Trunk) or wanted.trunk is not None
+    count = shallow = widest = 0
+    for call in range(begin, end):
+        rows = passes if guided[call // sampler.calls] or passes > 2 else 1
+        count += rows
+        widest = max(widest, rows)
+        if full and not full[call] and (goes_on or call > begin):
+            shallow += rows
+    return _Calls(count, shallow, widest)
+
+
+def _asked_once(timeline: Timeline) -> Timeline:
+    """As a model sees it that is told the guidance scale: without guidance of its predictions."""
+
+    def plain(shot: Shot) -> Shot:
+        trunk = shot.trunk and replace(shot.trunk, guidance_scale=1.0)
+        return replace(shot, guidance_scale=1.0, trunk=trunk)
+
+    def frames() -> Iterator[Frame]:
+        for frame in timeline:
+            yield plain(frame) if isinstance(frame, Shot) else frame
+
+    retiming, hires = timeline.retiming, timeline.hires
+    if retiming is not None:
+        measured = retiming.shot
+        retiming = replace(retiming, shot=lambda segment, t: plain(measured(segment, t)))
+    hires = hires and replace(hires, guidance_scale=None)
+    return replace(timeline, frames=frames, retiming=retiming, hires=hires)
 
 
 def _inversions(shot: Shot) -> set[Inversion]:

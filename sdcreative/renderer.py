@@ -1,9 +1,17 @@
-"""A timeline to pictures: frames are batched, finished ones taken from the store, all in order."""
+"""A timeline to pictures: frames are batched, finished ones taken from the store, all in order.
+
+The renderer gives a promise for every frame. Where it is given a thread for what comes after the
+denoising, it does not wait for the device: it goes on with the next batch while the pictures of the
+last one arrive, are looked at and kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from PIL import Image
@@ -15,10 +23,11 @@ from .core.shots import Following, Shot
 from .core.timeline import Between, Timeline
 from .denoising import Denoiser, Prepared
 from .errors import RenderError
+from .finishing import Finishing, Promise
 from .memory import halving, is_out_of_memory
 from .models.loading import Parts
 from .models.seamless import wrapping
-from .models.vae import decode_latents, to_pictures
+from .models.vae import decode_latents
 from .runs.kept import Kept
 
 Item = tuple[int, "Prepared | Between | None"]
@@ -35,7 +44,13 @@ class _Latents:
 
 
 class Renderer:
-    """Renders one timeline with one model; not to be shared between threads."""
+    """Renders one timeline with one model; not to be shared between threads.
+
+    Args:
+        on_call: told of evaluations as they are launched; may raise to stop.
+        kept: frames that are finished already, and where new ones go.
+        beside: one thread, in which pictures arrive; None has each batch waited for.
+    """
 
     def __init__(
         self,
@@ -45,6 +60,7 @@ class Renderer:
         batch_size: int,
         on_call: Callable[[int], None],
         kept: Kept | None = None,
+        beside: Executor | None = None,
     ) -> None:
         self.parts, self.timeline, self.size = parts, timeline, size
         self.batch_size, self.kept = batch_size, kept or Kept()
@@ -52,9 +68,10 @@ class Renderer:
         self.denoiser = Denoiser(parts, timeline, size, on_call)
         self._before = _Latents()
         self._first = _Latents()
-        self._shown: dict[int, Image.Image] = {}
+        self._shown: dict[int, Promise] = {}
         self._last = -1
         self._tiles: bool | None = None
+        self._finishing = Finishing(parts, timeline.steps, self.kept, self._decoded, beside)
 
     def pictures(self) -> Generator[Image.Image, None, None]:
         """One picture per frame, in order; the next batch is not begun before it is asked for.
@@ -63,6 +80,11 @@ class Renderer:
             RenderError: a frame became NaN or infinite, or a Between has no shot on both sides.
             UsageError: a shot whose values do not go together.
         """
+        with closing(self.promises()) as promises:
+            yield from (promise() for promise in promises)
+
+    def promises(self) -> Generator[Promise, None, None]:
+        """The same, each picture to be waited for by who takes it, in order."""
         pending: list[Item] = []
         shots: list[Prepared] = []
         started = False
@@ -81,7 +103,8 @@ class Renderer:
                         yield from self._flush(pending[: len(pending) - len(rest)], shots)
                         pending, shots = rest, []
                     frame = begun(frame, self._picture(before), self._picture(first))
-                prepared = self.denoiser.prepare(frame, index)
+                with self._finishing.at_work:
+                    prepared = self.denoiser.prepare(frame, index)
                 if shots and (len(shots) >= self.batch_size or prepared.kind != shots[0].kind):
                     rest = self._after(pending, shots)
                     yield from self._flush(pending[: len(pending) - len(rest)], shots)
@@ -116,7 +139,7 @@ class Renderer:
     def _picture(self, index: int) -> Image.Image:
         """The picture of a shot that is not long ago, or one of the first."""
         if index in self._shown:
-            return self._shown[index]
+            return self._shown[index]()
         return self.kept.picture(index)
 
     @staticmethod
@@ -127,41 +150,42 @@ class Renderer:
             end += 1
         return list(pending[end:])
 
-    def _stored(self, items: Sequence[Item]) -> Iterator[Image.Image]:
-        return (self.kept.picture(index) for index, _ in items)
+    def _stored(self, items: Sequence[Item]) -> Iterator[Promise]:
+        return (partial(self.kept.picture, index) for index, _ in items)
 
-    def _flush(self, items: Sequence[Item], shots: list[Prepared]) -> Iterator[Image.Image]:
+    def _flush(self, items: Sequence[Item], shots: list[Prepared]) -> Iterator[Promise]:
         """Denoise the shots, decode them and the frames between them; give all in order."""
         made = [(index, one) for index, one in items if one is not None]
         if all(self.kept.finished(index) for index, _ in made):
             self._remember(shots, None)
             yield from self._stored(items)
             return
-        yield from self._merged(items, self._pictures(made, self._latents(made, shots)))
+        with self._finishing.at_work:
+            rows = self._latents(made, shots)
+        yield from self._merged(items, self._promised(made, rows))
 
-    def _close(self, items: Sequence[Item]) -> Iterator[Image.Image]:
+    def _close(self, items: Sequence[Item]) -> Iterator[Promise]:
         """What comes after the last shot: frames between it and the first one."""
         made = [(index, one) for index, one in items if one is not None]
         if all(self.kept.finished(index) for index, _ in made):
             yield from self._stored(items)
             return
-        last, first = self._latents_of(self._before), self._latents_of(self._first)
-        rows = [blend_noise(last, first, one.t) for _, one in made if isinstance(one, Between)]
-        yield from self._merged(items, self._pictures(made, rows))
+        with self._finishing.at_work:
+            last, first = self._latents_of(self._before), self._latents_of(self._first)
+            rows = [blend_noise(last, first, one.t) for _, one in made if isinstance(one, Between)]
+        yield from self._merged(items, self._promised(made, rows))
 
-    def _merged(
-        self, items: Sequence[Item], pictures: Iterator[Image.Image]
-    ) -> Iterator[Image.Image]:
+    def _merged(self, items: Sequence[Item], promises: Iterator[Promise]) -> Iterator[Promise]:
         for index, one in items:
-            picture = self.kept.picture(index) if one is None else next(pictures)
+            promise = partial(self.kept.picture, index) if one is None else next(promises)
             if isinstance(one, Prepared):
-                self._show(index, picture)
-            yield picture
+                self._show(index, promise)
+            yield promise
 
-    def _show(self, index: int, picture: Image.Image) -> None:
+    def _show(self, index: int, promise: Promise) -> None:
         """Remember the first and the last picture of every voice."""
         voices = self.timeline.voices
-        self._shown[index] = picture
+        self._shown[index] = promise
         for other in [other for other in self._shown if voices <= other <= index - voices]:
             del self._shown[other]
 
@@ -199,54 +223,39 @@ class Renderer:
         """Final latents (N, C, h, w); in smaller batches from here on, should memory end."""
         try:
             with wrapping([self.parts.vae], self.timeline.seamless):
-                finished = torch.cat(halving(self.denoiser.latents, shots, self._shrink))
+                finished = _joined(halving(self.denoiser.latents, shots, self._shrink))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise self._out_of_memory() from error
-        for prepared, row in zip(shots, finished, strict=True):
-            if not bool(torch.isfinite(row).all()):
-                raise RenderError(
-                    f"frame {prepared.index}: denoising gave NaN or infinite values; "
-                    "try dtype float32 or another sampler"
-                )
+        self._finishing.denoised(shots, finished)
         return finished
 
-    def _pictures(self, made: Sequence[Item], rows: Sequence[Tensor]) -> Iterator[Image.Image]:
+    def _promised(self, made: Sequence[Item], rows: Sequence[Tensor]) -> Iterator[Promise]:
         for start in range(0, len(rows), self.batch_size):
-            part = made[start : start + self.batch_size]
-            pixels = self._decoded(rows[start : start + self.batch_size])
-            pictures = []
-            for (index, one), picture in zip(part, to_pictures(pixels), strict=True):
-                if isinstance(one, Prepared):
-                    picture = one.composed(picture, self.timeline.steps)
-                if self.kept.finished(index):
-                    picture = self.kept.picture(index)
-                else:
-                    self.kept.keep(index, picture)
-                pictures.append(picture)
-            yield from pictures
+            end = start + self.batch_size
+            yield from self._finishing.promises(made[start:end], rows[start:end])
 
-    def _decoded(self, rows: Sequence[Tensor]) -> Tensor:
+    def _decoded(self, rows: Sequence[Tensor], checked: bool = True) -> Tensor:
         """Pixels (N, 3, H, W); fewer at once, then in tiles, should memory end."""
-
+        options = {} if checked else {"checked": False}
         axes = self.timeline.seamless
         # Tiles would wrap around each for itself.
         tiles = False if axes else self._tiles
 
         def decode(part: Sequence[Tensor]) -> Tensor:
-            return decode_latents(self.parts, torch.stack(list(part)), tile=tiles)
+            return decode_latents(self.parts, torch.stack(list(part)), tile=tiles, **options)
 
         try:
             with wrapping([self.parts.vae], axes):
-                return torch.cat(halving(decode, rows))
+                return _joined(halving(decode, rows))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             if self._tiles or axes:
                 raise self._out_of_memory() from error
         self._tiles = True
-        return self._decoded(rows)
+        return self._decoded(rows, checked)
 
     def _shrink(self, size: int) -> None:
         self.batch_size = self.kept.batch_size = size
@@ -256,3 +265,8 @@ class Renderer:
             f"out of memory with one picture of {self.size[0]}x{self.size[1]}; use a smaller "
             "--size, dtype float16, or --device cpu"
         )
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Rows as one tensor, which one alone is already."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

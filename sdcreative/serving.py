@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from .core.timeline import Timeline
 from .errors import UsageError
+from .models.few_steps import told_guidance
 from .models.fitting import prediction_of
-from .models.sampler_names import check_flow
+from .models.sampler_names import check_eta, check_flow, check_spacing
 
 if TYPE_CHECKING:
     from .models.opening import Source
@@ -25,8 +26,16 @@ def check_serves(timeline: Timeline, model: Source, size: tuple[int, int]) -> No
         UsageError: naming the setting, and what to do instead.
     """
     title = model.family.title
-    if prediction_of(model.scheduler) == "flow":
+    flow = prediction_of(model.scheduler) == "flow"
+    if flow:
         check_flow(timeline.sampler)
+    check_spacing(timeline.sampler, timeline.spacing, flow)
+    check_eta(timeline.sampler, timeline.eta)
+    if timeline.caching is not None and told_guidance(model):
+        raise UsageError(
+            "cache: this model is told the guidance scale and takes so few steps that none can be "
+            "left out; leave cache and speed fast out"
+        )
     if timeline.sizes is not None and model.family.name != "sdxl":
         raise UsageError(
             f"sizes: {title} is told no sizes, only Stable Diffusion XL is; leave it out"

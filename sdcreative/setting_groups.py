@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from .core.feature_caching import FAST, FAST_INTERVAL, Caching
 from .core.guidance_style import GuidanceStyle
 from .core.large import LARGEST, Hires, Upscale
 from .core.shots import Sizes
@@ -125,8 +126,9 @@ class GuidanceSettings(Strict):
 
     rescale: Share = 0.0
     """how far contrast is brought back to that of the unguided picture"""
-    interval: tuple[Share, Share] = (0.0, 1.0)
-    """shares of the steps between which there is guidance"""
+    interval: tuple[Share, Share] | None = None
+    """shares of the steps between which there is guidance; all of them, or what speed fast says, if
+    left out"""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """how the scale grows over the steps, its mean being what was asked for"""
     clamp: Annotated[float, Field(ge=1)] = 1.0
@@ -142,9 +144,33 @@ class GuidanceSettings(Strict):
             self.style()
         return self
 
-    def style(self) -> GuidanceStyle:
+    def style(self, fast: bool = False) -> GuidanceStyle:
+        """The same for a timeline; ``fast`` decides the interval where it is not given."""
+        given = self.model_dump(exclude_none=True)
+        return GuidanceStyle(**({"interval": FAST_INTERVAL} if fast else {}) | given)
+
+
+class CacheSettings(Strict):
+    """Deep features reused from step to step (DeepCache); see ``docs/speed.md``."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    every: Annotated[int, Field(ge=1, le=1000)] = FAST.every
+    """one call of the model in so many is made in full; 1 switches caching off"""
+    schedule: Literal["uniform", "centred"] = FAST.schedule
+    """full calls evenly apart, or as many close together around ``centre``"""
+    depth: Annotated[int, Field(ge=1, le=100)] = FAST.depth
+    """layers of the U-Net that the other calls evaluate, counted from its end"""
+    first: Annotated[int, Field(ge=0, le=1000)] = FAST.first
+    """the step from which on features are reused, counted from 0"""
+    centre: Share = FAST.centre
+    """share of the steps around which a centred schedule is dense"""
+    power: Annotated[float, Field(ge=1, le=10)] = FAST.power
+    """how dense it is there; 1 is uniform"""
+
+    def asked(self) -> Caching | None:
         """The same for a timeline."""
-        return GuidanceStyle(**self.model_dump())
+        return None if self.every == 1 else Caching(**self.model_dump())
 
 
 class HiresSettings(Strict):

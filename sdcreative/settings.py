@@ -7,8 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator
 
+from .core.feature_caching import FAST
 from .core.large import Tiling
+from .core.spacing import Spacing
+from .core.timeline import Linears
 from .setting_groups import (
+    CacheSettings,
     EmbeddingUse,
     GuidanceSettings,
     HiresSettings,
@@ -47,7 +51,20 @@ def _as_file(value: Any) -> Any:
     return {"file": value} if isinstance(value, str) else value
 
 
-PLACES = {"output", "also", "device", "batch_size", "offline", "models_dir", "low_memory"}
+PREVIEW_STEPS = 6
+"""of a preview, at most: they come as near to the film as its decoder does (docs/previews.md)"""
+
+PLACES = {
+    "output",
+    "also",
+    "device",
+    "batch_size",
+    "offline",
+    "models_dir",
+    "low_memory",
+    "encoder",
+    "compile",
+}
 """Keys of RenderSettings that say where and how fast, not what."""
 
 
@@ -74,8 +91,14 @@ class RenderSettings(Strict):
     """layer of the text encoder, counted from the last: 2 is A1111's "clip skip 2" """
     sampler: str = "DPM++ 2M"
     """such as Euler a or DPM++ 2M Karras; case, spaces and hyphens do not matter"""
+    spacing: Spacing = "auto"
+    """how timesteps lie; auto is the model's own, few-step models often want trailing"""
+    eta: Annotated[float, Field(ge=0, le=1)] | None = None
+    """of sampler TCD: share of new noise in every step; 0.3 if left out"""
     steps: Annotated[int, Field(ge=1, le=1000)] = 20
     """sampling steps"""
+    preview: bool = False
+    """few steps and a quick decoder, to see how a film moves"""
     size: Size | None = None
     """pixels, or WIDTHxHEIGHT; the model's own if left out"""
     seed: Annotated[int, Field(ge=-1, lt=2**32)] = 0
@@ -86,6 +109,10 @@ class RenderSettings(Strict):
     """a1111 reads (word:1.2), [a:b:0.5], AND, {a|b} in prompts; plain takes them as text"""
     guidance: GuidanceSettings = GuidanceSettings()
     """rescale, interval and schedule of guidance"""
+    speed: Literal["exact", "fast"] = "exact"
+    """fast sets cache and guidance.interval where these are not given, and changes pictures"""
+    cache: CacheSettings | None = None
+    """deep features of the model that are reused from step to step"""
     sizes: SizesSettings | None = None
     """what Stable Diffusion XL is told of sizes; those of the film if left out"""
     tile: Annotated[int, Field(ge=8)] | None = None
@@ -104,10 +131,16 @@ class RenderSettings(Strict):
     """auto, cpu, mps, cuda or cuda:1"""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """auto is float16 on CUDA and float32 elsewhere"""
+    linears: Linears = "auto"
+    """float8 multiplies the denoiser's matrices in 8 bits, on CUDA devices that can"""
     batch_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     """pictures denoised together; suited to device and size if left out"""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """layers of the model to faster code, before the first picture; auto: long films on CUDA"""
     low_memory: bool = False
     """keep only the part of the model that is at work on the device, and decode in tiles"""
+    encoder: Literal["software", "auto", "nvenc", "qsv", "vaapi", "videotoolbox"] = "software"
+    """of .mp4, .mov and .mkv; software is the same everywhere, auto takes hardware that works"""
     offline: bool = False
     """never ask the model hub"""
 
@@ -118,14 +151,26 @@ class RenderSettings(Strict):
 
     def sampling(self) -> dict[str, Any]:
         """Fields of a timeline that these settings decide, whichever tool made it."""
+        fast = self.speed == "fast"
         return {
             "prompts": self.reading,
             "clip_skip": self.clip_skip,
-            "guidance": self.guidance.style(),
+            "guidance": self.guidance.style(fast),
             "sizes": self.sizes and self.sizes.told(),
             "tiling": None if self.tile is None else Tiling(self.tile, self.tile_overlap),
-            "hires": self.hires and self.hires.asked(),
+            "hires": None if self.preview else self.hires and self.hires.asked(),
+            "caching": self.cache.asked() if self.cache else FAST if fast else None,
+            "spacing": self.spacing,
+            "eta": self.eta,
+            "linears": self.linears,
+            "preview": self.preview,
         }
+
+    def drafted(self) -> RenderSettings:
+        """The same in few steps, where a preview is wanted."""
+        if not self.preview or self.steps <= PREVIEW_STEPS:
+            return self
+        return self.model_copy(update={"steps": PREVIEW_STEPS})
 
     @property
     def beside(self) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .core.shots import Blend, Noise, Shot
-from .core.stream import ahead
 from .core.timeline import Timeline
 from .errors import UsageError
 from .media.replay import there_and_back
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .runs.kept import Kept
+    from .warming import Warming
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +35,17 @@ class Studio:
     >>> studio = Studio.load("emoji")
     >>> studio.picture("a picture of a bear", seed=1, steps=4).size
     (64, 64)
+
+    Attributes:
+        parts: the model.
+        compiling: whether films are rendered with its layers compiled; auto does so on CUDA, where
+            a film is long enough for that to pay back.
+        report: told in a line if they should be and cannot.
     """
 
     parts: Parts
+    compiling: Literal["auto", "on", "off"] = "auto"
+    report: Callable[[str], None] = lambda line: None
 
     @classmethod
     def load(
@@ -49,6 +58,8 @@ class Studio:
         prediction_type: str | None = None,
         ema: bool = False,
         low_memory: bool = False,
+        compiling: Literal["auto", "on", "off"] = "auto",
+        report: Callable[[str], None] = lambda line: None,
     ) -> Studio:
         """Load a model.
 
@@ -61,6 +72,7 @@ class Studio:
             prediction_type: epsilon or v_prediction, whatever the model says.
             ema: the averaged weights of a single file that also has the last ones.
             low_memory: keep only what is at work on the device, and decode in tiles.
+            compiling, report: see the attributes.
 
         Raises:
             ModelError: not found, or not to be trusted.
@@ -72,7 +84,8 @@ class Studio:
         if not isinstance(model, ModelPlace):
             path = fetch(resolve(model, offline=offline), offline)
             model = ModelPlace(path, prediction_type, ema)
-        return cls(load_parts(model, device=where, dtype=precision, low_memory=low_memory))
+        parts = load_parts(model, device=where, dtype=precision, low_memory=low_memory)
+        return cls(parts, compiling, report)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -115,7 +128,7 @@ class Studio:
         kept: Kept | None = None,
         on_evaluations: Callable[[int], None] = lambda count: None,
     ) -> Generator[Image, None, None]:
-        """The pictures of a timeline, in order; on a GPU made in a thread, one batch ahead.
+        """The pictures of a timeline, in order; on a GPU made in threads, some batches ahead.
 
         Memory does not grow with the number of frames. Closing the iterator stops the work.
 
@@ -130,25 +143,57 @@ class Studio:
             UsageError: a size that the model cannot make, or values that do not go together.
             RenderError: a picture came out as NaN.
         """
-        from .renderer import Renderer
+        from .overlapping import overlapped
 
+        if (studio := self._suited(timeline)) is not self:
+            return studio.render(
+                timeline, batch_size=batch_size, kept=kept, on_evaluations=on_evaluations
+            )
         size = self.check_size(timeline.size)
         if batch_size is not None and batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; give at least 1")
         batch = self.suggested_batch_size(size) if batch_size is None else batch_size
-
-        def make(check: Callable[[], None]) -> Generator[Image, None, None]:
-            def on_call(count: int) -> None:
-                check()
-                on_evaluations(count)
-
-            return Renderer(self.parts, timeline, size, batch, on_call, kept).pictures()
-
-        # On a CPU a second thread would only take cores from the U-Net: OpenMP's barriers become
-        # slow as soon as there are more threads than cores (1.4 times, measured on two).
-        on_cpu = self.parts.device.type == "cpu"
-        pictures = make(lambda: None) if on_cpu else ahead(make, batch)
+        compiled = self._warming.of(timeline, size, batch, kept)
+        parts = self.parts if compiled is None else replace(self.parts, compiled=compiled)
+        pictures = overlapped(parts, timeline, size, batch, on_evaluations, kept)
+        if compiled is not None:
+            pictures = compiled.serving(pictures)
         return there_and_back(pictures) if timeline.ping_pong else pictures
+
+    def measuring(self, timeline: Timeline) -> Studio:
+        """A studio whose pictures take as long as those of a timeline, for ``estimate_seconds``.
+
+        Raises:
+            UsageError: a device that cannot do what the timeline asks for.
+        """
+        from .previewing import parts_for
+
+        return replace(self, parts=parts_for(self.parts, timeline, fitted=False))
+
+    def preview_said(self, timeline: Timeline) -> str:
+        """One line on how a preview is made, and how good it is."""
+        from .previewing import said_of
+
+        return said_of(self._suited(timeline).parts)
+
+    def _suited(self, timeline: Timeline) -> Studio:
+        """The studio of a timeline that wants another decoder, or other layers; else this one."""
+        from .previewing import parts_for
+
+        parts = parts_for(self.parts, timeline)
+        if parts is self.parts:
+            return self
+        return self._others.setdefault(id(parts), replace(self, parts=parts))
+
+    @cached_property
+    def _others(self) -> dict[int, Studio]:
+        return {}
+
+    @cached_property
+    def _warming(self) -> Warming:
+        from .warming import Warming
+
+        return Warming(self.parts, self.compiling, self.report)
 
     def check_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         """The size itself, or the model's own for None.
@@ -159,12 +204,15 @@ class Studio:
         return fit_size(size, self.parts.sample_size, self.parts.multiple)
 
     def suggested_batch_size(self, size: tuple[int, int]) -> int:
-        """Pictures to denoise together where nobody says: enough to keep the device busy."""
+        """Pictures to denoise together where nobody says.
+
+        As many as keep the device busy, and as a GPU's free memory takes beside the model.
+        """
         if self.parts.low_memory:
             return 1
-        area = size[0] * size[1] // self.parts.downsampling**2
-        budget, most = (2048, 8) if self.parts.device.type == "cpu" else (65536, 64)
-        return max(1, min(most, budget // area))
+        from .models.room import suited_batch
+
+        return suited_batch(self.parts, size[0] * size[1] // self.parts.downsampling**2)
 
     def estimate_seconds(self, plan: Plan, size: tuple[int, int], batch_size: int) -> float:
         """Seconds that a plan will take here, from timed U-Net calls and decodings."""
@@ -172,6 +220,7 @@ class Studio:
 
         from .core.guidance import predict_guided
         from .embeddings import Embeddings, Row
+        from .models.caching import timed_share
         from .models.denoiser import predictor
         from .models.vae import decode_latents
 
@@ -179,7 +228,9 @@ class Studio:
         shape = (self.parts.latent_channels, size[1] // factor, size[0] // factor)
         count = min(batch_size, plan.shots)
         embeddings = Embeddings(self.parts, size=size)
-        rows = [Row(*embeddings.pair(Blend(""), Blend(""), 7.5), 7.5, beside=self._beside(shape))]
+        scale = 7.5 if plan.widest > 1 else 1.0
+        pair = embeddings.pair(Blend(""), Blend(""), scale)
+        rows = [Row(*pair, scale, beside=self._beside(shape))]
         guidance = embeddings.guidance(rows * count)
         latents = torch.zeros(count, *shape, device=self.parts.device)
         predict = predictor(self.parts)
@@ -196,7 +247,12 @@ class Studio:
             began = time.perf_counter()
             decode_latents(self.parts, pictures)
             decoding.append(time.perf_counter() - began)
-        denoising = (plan.evaluations + plan.probing) * min(seconds) / (2 * count)
+        calls: float = plan.evaluations + plan.probing
+        if plan.shallow:
+            share = timed_share(self.parts, plan.depth, latents, guidance)
+            calls -= plan.shallow * (1 - share)
+        asked = 1 if guidance.unconditional is None else 2
+        denoising = calls * min(seconds) / (asked * count)
         return denoising + (plan.rendered + plan.probes) * min(decoding) / len(pictures)
 
     def _beside(self, shape: tuple[int, ...]) -> Tensor | None:
@@ -214,16 +270,29 @@ class Studios:
     """The model that was loaded last, for jobs that come one after another."""
 
     def __init__(self) -> None:
-        self._last: tuple[tuple[ModelPlace, str, str, bool], Studio] | None = None
+        self._last: tuple[tuple[object, ...], Studio] | None = None
 
     def load(
-        self, place: Path | ModelPlace, device: str, dtype: str, low_memory: bool = False
+        self,
+        place: Path | ModelPlace,
+        device: str,
+        dtype: str,
+        low_memory: bool = False,
+        compiling: Literal["auto", "on", "off"] = "auto",
+        report: Callable[[str], None] = lambda line: None,
     ) -> Studio:
         """A model from a folder or file; the one before it is let go first."""
         place = as_place(place)
-        wanted = (place, device, dtype, low_memory)
+        wanted = (place, device, dtype, low_memory, compiling)
         if self._last is None or self._last[0] != wanted:
             self._last = None
-            studio = Studio.load(place, device=device, dtype=dtype, low_memory=low_memory)
+            studio = Studio.load(
+                place,
+                device=device,
+                dtype=dtype,
+                low_memory=low_memory,
+                compiling=compiling,
+                report=report,
+            )
             self._last = wanted, studio
         return self._last[1]

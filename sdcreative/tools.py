@@ -51,6 +51,8 @@ class PictureTool:
         Raises:
             UsageError: settings that make no sense.
         """
+        if isinstance(settings, RenderSettings):
+            settings = settings.drafted()
         try:
             timeline = self.timeline(settings)
         except SettingError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ class Schedule:
             self.times, self.frames, self.easings, self.loop, self.holds, energy=self.energy
         )
 
-    @property
+    @cached_property
     def ways(self) -> list[float]:
         """How long every way from keyframe to keyframe takes, without the holds; in frames."""
         return [
@@ -63,9 +64,14 @@ class Schedule:
 
     def share_of_ways(self, position: Position) -> float:
         """How much of the whole path lies before a position, in [0, 1]; holds do not count."""
-        ways = self.ways
-        walked = sum(ways[: position.segment]) + position.t * ways[position.segment]
-        return min(1.0, walked / sum(ways))
+        walked = self._walked
+        way = self.ways[position.segment]
+        return min(1.0, (walked[position.segment] + position.t * way) / walked[-1])
+
+    @cached_property
+    def _walked(self) -> list[float]:
+        """How long the ways before every keyframe take together; asked for in every frame."""
+        return list(accumulate(self.ways, initial=0.0))
 
     def in_proportion(self, lengths: Sequence[float]) -> Schedule:
         """The same length and holds, the ways' durations in proportion to these lengths.

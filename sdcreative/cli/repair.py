@@ -13,7 +13,8 @@ import click
 
 from ..errors import UsageError
 from ..host import Host
-from .runs import inside, model_of, settings_of, timeline_of
+from .going_on import inside, settings_of
+from .runs import model_of, timeline_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import DataError, UsageError
 from ..host import Host
+from .going_on import inside, merge_command, resume_command, settings_of
 from .tables import json_flag, table
 
 if TYPE_CHECKING:
@@ -44,37 +42,6 @@ def runs_group(host: Host) -> click.Group:
         from ..runs.run import find_run
 
         _show(find_run(run), as_json)
-
-    @runs.command(
-        help="Go on with a run, or encode its frames again: frames that are there are not "
-        "rendered, and where none is missing no model is loaded."
-    )
-    @click.argument("run")
-    @click.option("-o", "--output", metavar="PATH", help="Another file; its ending decides.")
-    @click.option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")
-    @click.option("--batch-size", type=int, help="Pictures denoised together.")
-    @click.option("--overwrite", is_flag=True, help="Replace output that exists.")
-    def resume(run: str, overwrite: bool, output: str | None, **changes: Any) -> None:
-        from ..produce import produce
-        from ..runs.run import find_run
-        from ..soundtrack import with_music
-
-        found = find_run(run)
-        changes["output"] = os.path.abspath(output) if output else found.output
-        tool, settings = settings_of(host, found, changes)
-        with (
-            inside(found.folder),
-            with_music(tool, settings, report=click.echo) as film,
-        ):
-            produce(
-                film.tool,
-                film.settings,
-                default_name=found.name,
-                overwrite=overwrite,
-                dry_run=False,
-                report=click.echo,
-                metadata=found.metadata,
-            )
 
     @runs.command(
         help="Render some frames of a run again, and compare. Exits with 1 if they differ."
@@ -119,24 +86,16 @@ def runs_group(host: Host) -> click.Group:
         runs_text = ", ".join(done.runs) or "no run"
         click.echo(f"{would} {runs_text} and {done.frames} frames, {human(done.size)}")
 
+    runs.add_command(resume_command(host))
+    runs.add_command(merge_command(host))
     return runs
-
-
-@contextmanager
-def inside(folder: str) -> Iterator[None]:
-    """Paths in a run's settings are meant from where it was begun."""
-    before = os.getcwd()
-    if os.path.isdir(folder):
-        os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def _state(run: Manifest) -> str:
     from ..runs.run import is_active
 
+    if run.status == "in shards" and is_active(run):
+        return "running"
     if run.status == "running" and not is_active(run):
         return "broken off"
     return run.status
@@ -192,34 +151,6 @@ def _show(run: Manifest, as_json: bool) -> None:
     log = folder / LOG
     if log.is_file():
         click.echo(log.read_text("utf-8"), nl=False)
-
-
-def settings_of(
-    host: Host, run: Manifest, changes: dict[str, Any]
-) -> tuple[PictureTool, RenderSettings]:
-    """The tool of a run, and its settings with changes."""
-    import json
-
-    from pydantic import ValidationError
-
-    from ..tools import PictureTool
-
-    tool = host.tools.get(run.tool)
-    if not isinstance(tool, PictureTool):
-        raise UsageError(
-            f"run {run.id} was made by the tool {run.tool!r}, which is not installed; "
-            "see 'sdcreative plugins'"
-        )
-    wanted = {**run.settings, **{k: v for k, v in changes.items() if v is not None}}
-    try:
-        settings: RenderSettings = tool.settings.model_validate_json(json.dumps(wanted))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            f"run {run.id}: {where}: {first['msg']}; it was made by {run.tool} of another version"
-        ) from None
-    return tool, settings
 
 
 def model_of(run: Manifest, settings: RenderSettings) -> ModelPlace:

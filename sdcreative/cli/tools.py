@@ -5,18 +5,21 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import PresetError, UsageError
-from ..host import Host
+from ..host import Host, plugins_enabled
 from .own_flags import own_flags, own_values
 
 if TYPE_CHECKING:
     from ..presets import Preset
     from ..presets.parsing import KeyPath
+    from ..settings import RenderSettings
+    from ..spreading.wanted import Spread
     from ..studio import Studios
     from ..tools import Tool
 
@@ -34,6 +37,10 @@ def setting_flags() -> list[click.Option]:
         click.Option(["--steps"], type=int, help="Sampling steps."),
         click.Option(["--sampler"], metavar="NAME", help="Such as 'Euler a' or 'DPM++ 2M Karras'."),
         click.Option(["--guidance-scale"], type=float, help="How closely to follow the prompt."),
+        click.Option(["--speed"], metavar="NAME", help="exact, or fast, which changes pictures."),
+        click.Option(
+            ["--preview"], is_flag=True, default=None, help="Few steps and a quick decoder."
+        ),
         click.Option(["--size"], callback=_size, metavar="SIZE", help="Pixels: 512 or 768x512."),
         click.Option(["-o", "--output"], metavar="PATH", help="File to write; its ending decides."),
         click.Option(["--device"], metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
@@ -65,7 +72,49 @@ def other_flags() -> list[click.Option]:
             help="Write the settings into the output (default).",
         ),
         click.Option(["--dry-run"], is_flag=True, help="Say what would be done; do nothing."),
+        *spread_flags(),
+        click.Option(
+            ["--shard"],
+            metavar="I/N",
+            help="Only keep the frames of one of N shards, for 'sdcreative runs merge'.",
+        ),
     ]
+
+
+def spread_flags() -> list[click.Option]:
+    """Flags that say who renders the frames."""
+    return [
+        click.Option(
+            ["--workers"], metavar="N|DEVICES", help="Processes: a number, or cuda:0,cuda:1."
+        ),
+        click.Option(
+            ["--ray"],
+            is_flag=False,
+            flag_value="local",
+            metavar="[ADDRESS]",
+            help="Render on a Ray cluster: ray://host:port, or one of this machine.",
+        ),
+    ]
+
+
+def spread_of(flags: Mapping[str, Any], told: RenderSettings | None = None) -> Spread | None:
+    """What they say; None where they say nothing.
+
+    Args:
+        flags: with ``workers``, ``ray`` and ``shard``, which may be missing.
+        told: settings that workers are told instead of the film's.
+
+    Raises:
+        UsageError: values that make no sense.
+    """
+    given = [flags.get(name) for name in ("workers", "ray", "shard")]
+    if not any(given):
+        return None
+    from ..spreading.wanted import read_spread
+
+    alone = click.get_current_context().find_root().params.get("no_plugins", False)
+    plugins = plugins_enabled() and not alone
+    return replace(read_spread(*given), told=told, plugins=plugins)
 
 
 def tool_command(tool: Tool) -> click.Command:
@@ -189,9 +238,12 @@ def execute(
                 overwrite=overwrite,
                 dry_run=dry_run,
                 metadata=flags["metadata"],
+                spread=spread_of(flags, film.heard),
                 **how,
             )
     else:
+        if spread_of(flags) is not None:
+            raise UsageError(f"{tool.name!r} renders no film; leave out --workers, --ray, --shard")
         tool.run(
             validate(preset, tool.settings), Job(overwrite, dry_run, click.echo, flags["metadata"])
         )

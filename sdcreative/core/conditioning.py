@@ -23,6 +23,7 @@ class Conditioning:
         pooled: one vector for each prompt, (N, P), for models that ask for it; else None.
         sizes: original height and width, top and left of the crop, target height and width in
             pixels, (N, 6), as Stable Diffusion XL is told them; None until a batch is made.
+        scale: guidance scales, (N,), for models that are told them; else None.
 
     Raises:
         UsageError: other shapes.
@@ -31,6 +32,7 @@ class Conditioning:
     embeddings: Tensor
     pooled: Tensor | None = None
     sizes: Tensor | None = None
+    scale: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.embeddings.shape)
@@ -167,10 +169,12 @@ def stack(conditionings: Sequence[Conditioning]) -> Conditioning:
     _check_alike(conditionings)
     pooled = [each.pooled for each in conditionings if each.pooled is not None]
     sizes = [each.sizes for each in conditionings if each.sizes is not None]
+    scales = [each.scale for each in conditionings if each.scale is not None]
     return Conditioning(
         torch.cat([each.embeddings for each in conditionings]),
         torch.cat(pooled) if pooled else None,
         torch.cat(sizes) if sizes else None,
+        torch.cat(scales) if scales else None,
     )
 
 

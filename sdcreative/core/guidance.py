@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from .conditioning import guide, stack
+from .conditioning import guide
 from .guidance_style import PLAIN, GuidanceStyle, active, growth
 from .prompt_programme import Layer, compose
 
@@ -207,18 +207,23 @@ def predict_guided(
         (N, C, h, w), float32.
     """
     layers, away, sizes = guidance.layers, guidance.unconditional, guidance.sizes
+    scales = None if guidance.told is None else scale_at(style, guidance.told, share)
     seen = latents if guidance.beside is None else torch.cat([latents, guidance.beside], dim=1)
     towards = torch.cat([seen[layer.pictures] for layer in layers]) if layers else seen
-    told = sizes
+    told, told_scales = sizes, scales
     if sizes is not None and layers:
         told = torch.cat([sizes[layer.pictures] for layer in layers])
+    if scales is not None and layers:
+        told_scales = torch.cat([scales[layer.pictures] for layer in layers])
     if away is None or (not active(style, share) and _add_up(layers, len(latents))):
-        alone = replace(guidance.conditional, sizes=told)
+        alone = replace(guidance.conditional, sizes=told, scale=told_scales)
         output = predict(towards, time, alone).float()
         return _mixed(output, layers, len(latents)) if layers else output
-    both = stack([away, guidance.conditional])
+    both = guidance.both
     if sizes is not None and told is not None:
         both = replace(both, sizes=torch.cat([sizes, told]))
+    if scales is not None and told_scales is not None:
+        both = replace(both, scale=torch.cat([scales, told_scales]))
     output = predict(torch.cat([seen, towards]), time, both).float()
     free, conditioned = output[: len(latents)], output[len(latents) :]
     scale = scale_at(style, guidance.scale, share)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .conditioning import Conditioning
+from .conditioning import Conditioning, stack
+from .features import Remembering
 from .guidance import predict_guided
 from .guidance_style import PLAIN, GuidanceStyle, share_of
 from .prompt_programme import Layer
@@ -32,6 +34,8 @@ class Guidance:
         sizes: (N, 6) for models that are told sizes, as in ``Conditioning``.
         beside: (N, K, h, w) for models that see more than the latents: to inpaint, a mask and the
             latents of the masked picture.
+        told: (N,) guidance scales for models that are told them instead of being asked twice; the
+            scales themselves are then 1.
     """
 
     conditional: Conditioning
@@ -41,6 +45,13 @@ class Guidance:
     later: Sequence[tuple[int, Guidance]] = ()
     sizes: Tensor | None = None
     beside: Tensor | None = None
+    told: Tensor | None = None
+
+    @cached_property
+    def both(self) -> Conditioning:
+        """The unconditional rows, then the conditional ones; one tensor in all steps."""
+        away = [] if self.unconditional is None else [self.unconditional]
+        return stack([*away, self.conditional])
 
     def at(self, step: int) -> Guidance:
         """What is used in a step, counted from 0."""
@@ -99,6 +110,7 @@ def denoise(
     inpainting: Inpainting | None = None,
     style: GuidanceStyle = PLAIN,
     on_call: Callable[[int], None] = lambda rows: None,
+    remembering: Remembering | None = None,
 ) -> Tensor:
     """Take the steps from ``start`` up to ``stop``.
 
@@ -114,6 +126,8 @@ def denoise(
         inpainting: the part to keep.
         style: how guidance acts over the steps.
         on_call: told the number of rows after every call of the U-Net; may raise to stop.
+        remembering: takes the place of ``predict`` where deep features are reused; it then has
+            those that the N rows go on with.
 
     Returns:
         Latents (N, C, h, w), float32.
@@ -127,9 +141,10 @@ def denoise(
         time = timesteps[i]
         step = i // order
         seen = sampler.scale_model_input(latents, time)
-        output = predict_guided(
-            predict, seen, time, guidance.at(step), style, share_of(step, steps), sampler
-        )
+        now = guidance.at(step)
+        asked = predict if remembering is None else remembering.at(i, now)
+        share = share_of(step, steps)
+        output = predict_guided(asked, seen, time, now, style, share, sampler)
         latents = sampler.step(output, time, latents, return_dict=False, **extra)[0]
         if inpainting is not None:
             kept = inpainting.latents

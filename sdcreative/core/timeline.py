@@ -9,15 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from .feature_caching import Caching
 from .guidance_style import PLAIN, GuidanceStyle
 from .large import Hires, Tiling
 from .prompt_words import Prompts
 from .shots import Shot, Sizes
+from .spacing import Spacing
 
 if TYPE_CHECKING:
     from ..spectral.score import Score
 
 Seamless = Literal["", "x", "y", "xy"]
+Linears = Literal["auto", "float8"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,11 @@ class Timeline:
         sizes: what models are told that ask for it, where a shot does not say.
         tiling: windows in which large pictures are denoised; None for all at once.
         hires: a second pass in a larger size; ``size`` is that of the first.
+        caching: how deep features are reused from step to step; None evaluates all in full.
+        spacing: how the sampler's timesteps lie; auto leaves it to the model.
+        eta: share of new noise in every step of the sampler TCD, in [0, 1]; None for its own.
+        linears: float8 multiplies matrices in 8 bits, on devices that can; auto in the dtype.
+        preview: pictures come from a quick decoder.
     """
 
     frames: Callable[[], Iterable[Frame]]
@@ -142,6 +150,11 @@ class Timeline:
     sizes: Sizes | None = None
     tiling: Tiling | None = None
     hires: Hires | None = None
+    caching: Caching | None = None
+    spacing: Spacing = "auto"
+    eta: float | None = None
+    linears: Linears = "auto"
+    preview: bool = False
 
     def __iter__(self) -> Iterator[Frame]:
         return iter(self.frames())

@@ -17,6 +17,7 @@ from PIL import Image
 
 from ..errors import DataError, OutputError
 from .animation import STREAMS
+from .encoders import EncoderName
 from .image import STILL_FORMATS, check, check_side, save
 from .muxing import Mixer
 from .output import (
@@ -101,6 +102,7 @@ class FilmSink(_FileSink):
         rate: Fraction,
         metadata: Mapping[str, str],
         sound: SoundClip | None = None,
+        encoder: EncoderName = "software",
     ) -> None:
         super().__init__(path, overwrite, metadata)
         self._rate = rate
@@ -111,7 +113,7 @@ class FilmSink(_FileSink):
         self._silent = staging_name(self._staged.target) if sound else self._staged.path
         tags = {} if sound else metadata
         try:
-            self._encoder = Encoder(self._silent, path, self._suffix, size, rate, tags)
+            self._encoder = Encoder(self._silent, path, self._suffix, size, rate, tags, encoder)
         except OutputError:
             self.discard()
             raise

@@ -14,16 +14,12 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import DataError, OutputError
+from .encoders import EncoderName, choose, conversion
 from .film_tags import ffmetadata
 from .output import LIMIT_SIGNAL, disk_full
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
-_BT709 = (
-    "scale=in_range=pc:out_range=tv:out_color_matrix=bt709:flags=accurate_rnd+full_chroma_int,"
-    "format=yuv420p,"
-    "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
-)
 _LOG_LINES = 5
 
 
@@ -161,7 +157,7 @@ def container(path: Path, suffix: str) -> list[str]:
 
 
 class Encoder(Ffmpeg):
-    """RGB pictures in, H.264 yuv420p (BT.709, crf 16) out.
+    """RGB pictures in, H.264 4:2:0 (BT.709, about crf 16) out.
 
     Args:
         path: file to write; replaced if it exists.
@@ -170,9 +166,10 @@ class Encoder(Ffmpeg):
         size: (width, height) of the pictures; odd sizes are padded by one pixel.
         rate: frames per second.
         metadata: tags of the film.
+        encoder: software gives the same bytes every time.
 
     Raises:
-        OutputError: there is no ffmpeg, or it does not start.
+        OutputError: there is no ffmpeg, it does not start, or that encoder does not work here.
     """
 
     def __init__(
@@ -183,14 +180,23 @@ class Encoder(Ffmpeg):
         size: tuple[int, int],
         rate: Fraction,
         metadata: Mapping[str, str],
+        encoder: EncoderName = "software",
     ) -> None:
-        super().__init__(name)
         width, height = (side + side % 2 for side in size)
-        pictures = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}"]
+        codec = choose(encoder, ffmpeg(), (width, height), rate)
+        super().__init__(name)
+        pictures = [
+            *codec.device,
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "rgb24",
+            "-video_size",
+            f"{width}x{height}",
+        ]
         pictures += ["-framerate", str(rate), "-i", "pipe:0"]
-        film = ["-map", "0:v", "-fps_mode", "passthrough", "-vf", _BT709]
-        film += ["-c:v", "libx264", "-preset", "medium", "-crf", "16"]
-        self._start(pictures, metadata, film + container(path, suffix))
+        film = ["-map", "0:v", "-fps_mode", "passthrough", "-vf", conversion(codec)]
+        self._start(pictures, metadata, [*film, *codec.options, *container(path, suffix)])
 
     def add(self, picture: Image.Image) -> None:
         """Append one RGB picture.

@@ -20,6 +20,7 @@ from PIL import Image
 
 from ..errors import OutputError
 from .animation import STREAMS
+from .encoders import EncoderName
 from .image import STILL_FORMATS, flatten
 from .output import ensure_space, estimate_bytes, frame_rate, write_fault
 from .probing import FilmInfo, count_frames, probe
@@ -178,6 +179,7 @@ def open_writer(
     length: int | None = None,
     metadata: Mapping[str, str] | None = None,
     sound: SoundClip | None = None,
+    encoder: EncoderName = "software",
 ) -> Writer:
     """Open an output; its ending chooses the format.
 
@@ -195,10 +197,12 @@ def open_writer(
         metadata: kept by .png, .apng, folders, .mp4, .mov and .mkv; others leave it out.
         sound: heard with a film, as long as the pictures that come, however many were announced.
             See ``holds_sound``.
+        encoder: of .mp4, .mov and .mkv; auto takes one in hardware where one works.
 
     Raises:
         OutputError: the output exists, cannot be made, does not fit on the disk, or its ending is
-            unknown, or of a format without sound where there is some.
+            unknown, or of a format without sound where there is some; or the encoder does not
+            work here.
         DataError: the sound cannot be read, or is over where the film begins.
         UsageError: fps out of range.
     """
@@ -229,7 +233,7 @@ def open_writer(
     if folder:
         sink = FolderSink(path, overwrite, tags)
     elif suffix in CONTAINERS:
-        sink = FilmSink(path, overwrite, size, rate, tags, sound)
+        sink = FilmSink(path, overwrite, size, rate, tags, sound, encoder)
     elif suffix in STREAMS and not (suffix == ".webp" and length == 1):
         sink = StreamSink(path, overwrite, size, rate, tags)
     elif suffix in STILL_FORMATS:

@@ -65,10 +65,15 @@ def model_facts(
 
 
 def reading_notes(place: Path | ModelPlace) -> tuple[str, ...]:
-    """What people should know of how a model is read, one line each; none for a folder.
+    """What people should know of how a model is read, one line each; none for a plain folder.
 
     Raises:
         ModelError: a single file that is broken, or of a family that cannot be run.
     """
     place = as_place(place)
-    return (SingleFile(place).notes(),) if place.path.is_file() else ()
+    said = tuple(
+        f"a prompt says {one.token!r}, which is {one.path} where that fits the model"
+        for one in place.addons.embeddings
+        if not one.listed
+    )
+    return (SingleFile(place).notes(), *said) if place.path.is_file() else said

@@ -11,11 +11,10 @@ from diffusers import (
     FlowMatchLCMScheduler,
 )
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from .flow import shift, shift_exponent
-from .solvers import CLASSES, ExactSteps
+from .solvers import CLASSES, ExactSteps, drawn, not_waiting
 
 _NOISE_SCHEDULE = (
     "num_train_timesteps",
@@ -58,7 +57,7 @@ class FlowEuler(Shifted, FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
 
 
 class FlowLCM(Shifted, FlowMatchLCMScheduler):  # type: ignore[misc]
-    pass
+    step = not_waiting(FlowMatchLCMScheduler.step)
 
 
 class FlowHeun(StraightLines, FlowMatchHeunDiscreteScheduler):  # type: ignore[misc]
@@ -92,9 +91,7 @@ class FlowEulerAncestral(FlowEuler):
         previous = ratio * sample + (1 - ratio) * clean
         if end > 0:
             kept = (1 - end) / (1 - down)
-            noise = randn_tensor(
-                sample.shape, generator=generator, device=sample.device, dtype=sample.dtype
-            )
+            noise = drawn(sample.shape, generator, sample.device, sample.dtype)
             previous = kept * previous + (end**2 - (kept * down) ** 2).sqrt() * noise
         self._step_index += 1
         if not return_dict:

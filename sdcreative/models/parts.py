@@ -10,6 +10,8 @@ from .families import Family
 if TYPE_CHECKING:
     import torch
 
+    from .compiling import Compiled
+
 
 @dataclass(frozen=True, eq=False)
 class Parts:
@@ -32,6 +34,7 @@ class Parts:
         low_memory: whether to take as little memory as can be.
         unet, transformer: the one that the family denoises with; the other is None.
         text_encoder_2, tokenizer_2, text_encoder_3, tokenizer_3: None in families without.
+        compiled: its layers compiled for the film that is rendered, or None.
     """
 
     family: Family
@@ -55,11 +58,17 @@ class Parts:
     tokenizer_2: Any = None
     text_encoder_3: Any = None
     tokenizer_3: Any = None
+    compiled: Compiled | None = None
 
     @property
     def denoiser(self) -> Any:
         """The U-Net or transformer."""
         return self.unet if self.transformer is None else self.transformer
+
+    @property
+    def told_guidance(self) -> bool:
+        """Whether the denoiser is told the guidance scale, and makes up for it in one call."""
+        return self.denoiser.config.get("time_cond_proj_dim") is not None
 
     @property
     def inpaints(self) -> bool:

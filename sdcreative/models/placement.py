@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     import torch
+
+_CGROUPS = Path("/sys/fs/cgroup")
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -89,6 +92,74 @@ def dtype_name(name: str, device: str) -> str:
         if name == "bfloat16" and not cpu_has_bfloat16():
             raise UsageError("this CPU has no instructions for bfloat16; use float32 (or auto)")
     return name
+
+
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on a device, without waiting for what a GPU has still to do before."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def settle_device(device: torch.device, dtype: torch.dtype) -> None:
+    """Tell torch how to compute there; call before a model is loaded.
+
+    On a CPU no more threads than a container may use: torch counts cores, and threads that wait
+    for one another while they have none take several times as long. On CUDA float32 stays what its
+    name says: convolutions would be rounded to TF32, as matrix products are not. What users set
+    themselves (``OMP_NUM_THREADS``, or half precision) stays.
+    """
+    import torch
+
+    if device.type == "cpu":
+        share = cpu_quota()
+        if share is not None and "OMP_NUM_THREADS" not in os.environ:
+            threads = max(1, int(share))
+            if threads < torch.get_num_threads():
+                torch.set_num_threads(threads)
+    elif device.type == "cuda" and dtype == torch.float32:
+        torch.backends.cudnn.allow_tf32 = False
+
+
+def cpu_quota(root: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> float | None:
+    """Cores' worth of time that Linux grants this process; None for all.
+
+    The least of its control group and of those around it counts, as containers have them.
+
+    Args:
+        root: where the hierarchy of control groups is mounted.
+        own: says in which group the process is.
+    """
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    found: list[float] = []
+    for _, kinds, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
+        if kinds and "cpu" not in kinds.split(","):
+            continue
+        group = root / "cpu" if kinds else root
+        for folder in (group, *_descending(group, path)):
+            found += _granted(folder)
+    return min(found, default=None)
+
+
+def _descending(group: Path, path: str) -> list[Path]:
+    parts = [part for part in path.split("/") if part not in ("", "..")]
+    return [group.joinpath(*parts[: depth + 1]) for depth in range(len(parts))]
+
+
+def _granted(folder: Path) -> list[float]:
+    """What one group has of time, in cores; nothing for no limit."""
+    try:
+        if (both := folder / "cpu.max").exists():
+            quota, period = both.read_text(encoding="ascii").split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii")
+            period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii")
+        return [int(quota) / int(period)] if int(quota) > 0 else []
+    except (OSError, ValueError, ZeroDivisionError):
+        return []
 
 
 def cpu_has_bfloat16() -> bool:

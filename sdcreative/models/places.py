@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,6 +17,12 @@ from .sources import BUILTIN, builtin_names, fetch, resolve
 from .strangers import at_home, quoted
 
 ENVIRONMENT = "SDCREATIVE_MODELS_DIR"
+_NO_PROMPTS = frozenset(
+    ("model", "loras", "embeddings", "models_dir", "swap", "sampler", "process", "output", "also")
+)
+"""settings whose texts are never prompts"""
+TINY = {"sd": "taesd", "sdxl": "taesdxl", "sd3": "taesd3"}
+"""family -> what its tiny autoencoder is called (github.com/madebyollin/taesd)"""
 _SHELVES: dict[str, Kind] = {"vae": "vae", "scheduler": "model"}
 
 
@@ -74,7 +80,8 @@ class NamesModel(Protocol):
 def locate(settings: NamesModel) -> ModelPlace:
     """The model that settings name, and what is added to it; one of the hub is fetched.
 
-    LoRAs may also be named in any prompt: ``<lora:name:0.8>``.
+    LoRAs may also be named in any prompt: ``<lora:name:0.8>``, and embeddings in folders
+    ``embeddings`` by their names.
 
     Raises:
         ModelError: not found.
@@ -88,8 +95,9 @@ def locate(settings: NamesModel) -> ModelPlace:
         (one.file, one.scale, one.scale if one.text_scale is None else one.text_scale)
         for one in settings.loras
     ]
+    values = settings.model_dump()
     if settings.reading == "weighted":
-        for text in _texts(settings.model_dump()):
+        for text in _texts(values):
             if "<lora:" in text.lower():
                 tags = read_prompt(text, "weighted").loras
                 loras += [(tag.name, tag.unet, tag.text_encoder) for tag in tags]
@@ -97,12 +105,25 @@ def locate(settings: NamesModel) -> ModelPlace:
         list(dict.fromkeys(loras)),
         [(one.file, one.token) for one in settings.embeddings],
         folders,
+        _texts({key: value for key, value in values.items() if key not in _NO_PROMPTS}),
     )
     swaps = tuple(
         (part, locate_part(part, name, folders, offline=settings.offline))
         for part, name in sorted(settings.swap.named().items())
     )
-    return ModelPlace(path, settings.prediction_type, settings.ema, addons, swaps)
+    place = ModelPlace(path, settings.prediction_type, settings.ema, addons, swaps)
+    if getattr(settings, "preview", False) and "vae" not in dict(swaps):
+        return _with_tiny(place, folders)
+    return place
+
+
+def _with_tiny(place: ModelPlace, folders: Sequence[str]) -> ModelPlace:
+    """With a tiny autoencoder where the models folders have one for the model's family."""
+    from .opening import open_model
+
+    if (found := look_up("vae", TINY[open_model(place).family.name], folders)) is None:
+        return place
+    return replace(place, swaps=tuple(sorted((*place.swaps, ("vae", found)))))
 
 
 def model_folders(named: Sequence[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.spacing import Spacing
 from ..errors import UsageError
 
 
@@ -26,6 +27,7 @@ class Sampler:
         most_steps: upper limit of steps, or None.
         karras: follows the noise levels of Karras et al. 2022, equation 5.
         flow: also samples from models of flow matching, such as Stable Diffusion 3.
+        own_spacing: takes the timesteps that few-step models were distilled on, and no others.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Sampler:
     most_steps: int | None = None
     karras: bool = False
     flow: bool = False
+    own_spacing: bool = False
 
     def unet_calls(self, steps: int) -> int:
         """U-Net calls for so many steps."""
@@ -50,7 +53,8 @@ _BASES = (
     (Sampler("DPM++ 2M SDE", stochastic=True, flow=True), True),
     (Sampler("DPM++ SDE", stochastic=True, calls=2), True),
     (Sampler("UniPC", flow=True), True),
-    (Sampler("LCM", stochastic=True, most_steps=50, flow=True), False),
+    (Sampler("LCM", stochastic=True, most_steps=50, flow=True, own_spacing=True), False),
+    (Sampler("TCD", stochastic=True, most_steps=50, own_spacing=True), False),
 )
 
 SAMPLERS: dict[str, Sampler] = {}
@@ -126,6 +130,42 @@ def check_flow(name: str) -> None:
             f"sampler {name} does not work with models of flow matching, such as "
             f"Stable Diffusion 3; choose from {able}"
         )
+
+
+def check_spacing(name: str, spacing: Spacing, flow: bool = False) -> None:
+    """Refuse a spacing of timesteps where it would do nothing.
+
+    Args:
+        name: of a sampler.
+        spacing: auto leaves it to the model.
+        flow: whether the model is one of flow matching.
+
+    Raises:
+        UsageError: the sampler, or the model, has its own.
+    """
+    if spacing == "auto":
+        return
+    name = canonical(name)
+    if flow:
+        raise UsageError(
+            f"spacing {spacing}: models of flow matching, such as Stable Diffusion 3, have their "
+            "own; leave it out"
+        )
+    if name in SAMPLERS and SAMPLERS[name].own_spacing:
+        raise UsageError(
+            f"spacing {spacing}: sampler {name} takes the timesteps that few-step models were "
+            "distilled on; leave it out, or choose another sampler"
+        )
+
+
+def check_eta(name: str, eta: float | None) -> None:
+    """Refuse a share of new noise for a sampler that takes none.
+
+    Raises:
+        UsageError: a sampler other than TCD.
+    """
+    if eta is not None and canonical(name) != "TCD":
+        raise UsageError(f"eta is for sampler TCD, not {canonical(name)}; leave it out")
 
 
 def _squeeze(name: str) -> str:

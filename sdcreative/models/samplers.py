@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.spacing import Spacing
 from ..errors import UsageError
 from .flow import is_flow
 from .sampler_names import PLUGIN_SAMPLERS, canonical, check_flow, check_steps, describe
 
 _LEVELS = 1000
 """of noise, where a model does not say"""
+ETA = "eta"
+"""key of a noise schedule for what ``scheduled`` is told; no model has it"""
 _NOISE_SCHEDULE = (
     "num_train_timesteps",
     "beta_start",
@@ -22,6 +25,22 @@ _NOISE_SCHEDULE = (
     "steps_offset",
     "rescale_betas_zero_snr",
 )
+
+
+def scheduled(
+    scheduler_config: Mapping[str, Any], spacing: Spacing = "auto", eta: float | None = None
+) -> dict[str, Any]:
+    """A model's noise schedule as a timeline wants it sampled, for ``build_sampler``.
+
+    Args:
+        scheduler_config: the model's own.
+        spacing: of timesteps; auto leaves it to the model.
+        eta: share of new noise in every step of TCD, in [0, 1]; None for TCD's own.
+    """
+    changed: dict[str, Any] = {} if spacing == "auto" else {"timestep_spacing": spacing}
+    if eta is not None:
+        changed[ETA] = eta
+    return {**scheduler_config, **changed}
 
 
 def build_sampler(
@@ -72,13 +91,15 @@ def build_sampler(
         karras = describe(name).karras
         cls, options = CLASSES[name.removesuffix(" Karras")]
         config = {key: scheduler_config[key] for key in _NOISE_SCHEDULE if key in scheduler_config}
-        if name in ("DDIM", "LCM"):
+        if name in ("DDIM", "LCM", "TCD"):
             config["clip_sample"] = False
             if "set_alpha_to_one" in scheduler_config:
                 config["set_alpha_to_one"] = scheduler_config["set_alpha_to_one"]
         if karras:
             config["use_karras_sigmas"] = True
         scheduler = cls.from_config(config | options)
+        if name == "TCD":
+            scheduler.eta = scheduler_config.get(ETA, cls.eta)
     if steps is not None:
         scheduler.set_timesteps(steps)
     return scheduler

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from ..core.features import Features
+
 
 def fork(scheduler: Any, rows: Sequence[int]) -> Any:
     """A scheduler that goes on from the state of another, with other rows in its batch.
@@ -73,11 +75,13 @@ class Flight:
         latents: (N, C, h, w).
         sampler: a scheduler with the state of N rows.
         generators: one per picture.
+        features: deep features of the pictures, where they are cached.
     """
 
     latents: Tensor
     sampler: Any
     generators: tuple[torch.Generator, ...]
+    features: Features | None = None
 
     def take(self, rows: Sequence[int]) -> Flight:
         """Some of the pictures, or one several times; each goes on by itself."""
@@ -85,6 +89,7 @@ class Flight:
             self.latents[list(rows)],
             fork(self.sampler, rows),
             tuple(_twin(self.generators[row]) for row in rows),
+            self.features and self.features.take(rows),
         )
 
     @classmethod
@@ -92,10 +97,13 @@ class Flight:
         """All pictures of flights that are at the same step."""
         import torch
 
+        from ..core.features import Features
+
         return cls(
             torch.cat([flight.latents for flight in flights]),
             join([flight.sampler for flight in flights]),
             tuple(generator for flight in flights for generator in flight.generators),
+            Features.join([(flight.features, len(flight.latents)) for flight in flights]),
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -13,11 +15,14 @@ from diffusers import (
     HeunDiscreteScheduler,
     LCMScheduler,
     LMSDiscreteScheduler,
+    TCDScheduler,
     UniPCMultistepScheduler,
 )
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
+
+from .placement import moved
 
 
 class ExactSteps:
@@ -47,12 +52,32 @@ class ExactSteps:
             self.sigmas = torch.cat([self.sigmas[: -1 - surplus], self.sigmas[-1:]])
 
 
+def drawn(shape: Any, generator: Any = None, device: Any = None, dtype: Any = None) -> Tensor:
+    """Noise as ``randn_tensor`` of diffusers draws it, on a GPU without waiting for that GPU."""
+    device = torch.device(device or "cpu")
+    if device.type != "cuda" or generator is None:
+        noise: Tensor = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
+        return noise
+    return moved(randn_tensor(shape, generator=generator, dtype=dtype), device)
+
+
+def not_waiting(step: Callable[..., Any]) -> Any:
+    """A step of a diffusers scheduler that takes its noise from ``drawn``, and else is the same.
+
+    diffusers copies noise to a GPU in a way that first waits until all earlier work is done there.
+    """
+    known = {**step.__globals__, "randn_tensor": drawn}
+    ours = FunctionType(step.__code__, known, step.__name__, step.__defaults__, step.__closure__)
+    ours.__kwdefaults__, ours.__annotations__ = step.__kwdefaults__, step.__annotations__
+    return ours
+
+
 class Euler(ExactSteps, EulerDiscreteScheduler):  # type: ignore[misc]
     pass
 
 
 class EulerAncestral(ExactSteps, EulerAncestralDiscreteScheduler):  # type: ignore[misc]
-    pass
+    step = not_waiting(EulerAncestralDiscreteScheduler.step)
 
 
 class Heun(ExactSteps, HeunDiscreteScheduler):  # type: ignore[misc]
@@ -68,7 +93,7 @@ class DDIM(ExactSteps, DDIMScheduler):  # type: ignore[misc]
 
 
 class DPMMultistep(ExactSteps, DPMSolverMultistepScheduler):  # type: ignore[misc]
-    pass
+    step = not_waiting(DPMSolverMultistepScheduler.step)
 
 
 class UniPC(ExactSteps, UniPCMultistepScheduler):  # type: ignore[misc]
@@ -76,7 +101,31 @@ class UniPC(ExactSteps, UniPCMultistepScheduler):  # type: ignore[misc]
 
 
 class LCM(ExactSteps, LCMScheduler):  # type: ignore[misc]
-    pass
+    step = not_waiting(LCMScheduler.step)
+
+
+_TCD_STEP = not_waiting(TCDScheduler.step)
+
+
+class TCD(ExactSteps, TCDScheduler):  # type: ignore[misc]
+    """Strategic stochastic sampling of trajectory consistency models, Hyper-SD among them.
+
+    Source: Zheng et al. 2024, https://arxiv.org/abs/2402.19159, algorithm 3; eta is its gamma.
+    """
+
+    eta = 0.3
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Any,
+        sample: Tensor,
+        generator: Any = None,
+        return_dict: bool = True,
+    ) -> Any:
+        return _TCD_STEP(
+            self, model_output, timestep, sample, self.eta, generator, return_dict=return_dict
+        )
 
 
 class DPMSDE(Heun):
@@ -135,10 +184,8 @@ class DPMSDE(Heun):
             previous = clean
         else:
             middle = self.middles[start // 2]
-            noise = randn_tensor(
-                sample.shape, generator=generator, device=sample.device, dtype=sample.dtype
-            )
-            if second:
+            noise = drawn(sample.shape, generator, sample.device, sample.dtype)
+            if second and self.increment is not None:
                 path = self.increment + (middle - end).sqrt() * noise
                 noise = path / (sigma - end).sqrt()
                 previous = self._towards(end, sigma, self.sample, clean, noise)
@@ -182,4 +229,5 @@ CLASSES: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "DPM++ SDE": (DPMSDE, {}),
     "UniPC": (UniPC, {}),
     "LCM": (LCM, {}),
+    "TCD": (TCD, {}),
 }

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import RenderError
+from .arriving import bad_rows, black_rows, extremes, to_bytes
 from .offloading import decoded_at_once
 from .parts import Parts
 
@@ -54,13 +55,17 @@ def encode_pictures(parts: Parts, pixels: Tensor, *, tile: bool | None = None) -
 
 
 @torch.no_grad()
-def decode_latents(parts: Parts, latents: Tensor, *, tile: bool | None = None) -> Tensor:
+def decode_latents(
+    parts: Parts, latents: Tensor, *, tile: bool | None = None, checked: bool = True
+) -> Tensor:
     """Pictures of latents; a VQModel quantises them first.
 
     Args:
         parts: a loaded model.
         latents: (N, C, h, w), as the denoiser gives them.
         tile: as for ``encode_pictures``.
+        checked: look for NaN, which waits for the device. Who does not has to see that the
+            pictures are not ``spoilt``, or else decode them again, checked.
 
     Returns:
         (N, 3, h * downsampling, w * downsampling), float32, about [-1, 1], not clipped.
@@ -68,7 +73,7 @@ def decode_latents(parts: Parts, latents: Tensor, *, tile: bool | None = None) -
     Raises:
         RenderError: the latents hold NaN, or the autoencoder gives it, in float32 too.
     """
-    bad = _bad_rows(latents)
+    bad = bad_rows(extremes(latents)) if checked else []
     if bad:
         denoiser = "transformer" if parts.unet is None else "U-Net"
         raise RenderError(
@@ -79,11 +84,22 @@ def decode_latents(parts: Parts, latents: Tensor, *, tile: bool | None = None) -
 
     def decode(rows: Tensor) -> Tensor:
         rows = rows / factor + shift
-        picture: Tensor = parts.vae.decode(rows).sample
+        compiled = parts.compiled
+        picture: Tensor = compiled.decode(rows) if compiled else parts.vae.decode(rows).sample
         return picture.float()
 
     area = latents.shape[-1] * latents.shape[-2] * parts.downsampling**2
-    return _in_slices(parts, decode, latents.float(), area, tile, "decoding")
+    return _in_slices(parts, decode, latents.float(), area, tile, "decoding", checked)
+
+
+def spoilt(found: Tensor, dtype: torch.dtype) -> bool:
+    """Whether pictures that were decoded unchecked have to be decoded again, checked.
+
+    Args:
+        found: their ``extremes``, (2, N).
+        dtype: that they were decoded in.
+    """
+    return bool(bad_rows(found)) or (dtype != torch.float32 and bool(black_rows(found)))
 
 
 def _scaling(vae: Any) -> tuple[float, float]:
@@ -99,6 +115,7 @@ def _in_slices(
     area: int,
     tile: bool | None,
     what: str,
+    checked: bool = True,
 ) -> Tensor:
     """Apply run to a few pictures at a time; once more, in float32, where it gives NaN."""
     room = decoded_at_once(parts) or TILE_PIXELS
@@ -108,11 +125,13 @@ def _in_slices(
     with _tiles(parts, area > whole if tile is None else tile):
         for portion in (batch[start : start + rows] for start in range(0, len(batch), rows)):
             result = run(portion.to(parts.device, parts.vae.dtype))
-            if parts.vae.dtype != torch.float32 and (_bad_rows(result) or _black(result)):
+            found = extremes(result).cpu() if checked else torch.zeros(2, 0)
+            if checked and parts.vae.dtype != torch.float32 and spoilt(found, parts.vae.dtype):
                 # It stays there: what overflowed once in half precision will again.
                 parts.vae.to(torch.float32)
                 result = run(portion.to(parts.device, torch.float32))
-            bad = _bad_rows(result)
+                found = extremes(result).cpu()
+            bad = bad_rows(found)
             if bad:
                 number = rows * len(done) + bad[0] + 1
                 raise RenderError(
@@ -120,7 +139,7 @@ def _in_slices(
                     f"{what} in float32"
                 )
             done.append(result)
-    return torch.cat(done)
+    return done[0] if len(done) == 1 else torch.cat(done)
 
 
 @contextmanager
@@ -141,17 +160,6 @@ def _tiles(parts: Parts, wanted: bool) -> Iterator[None]:
         vae.tile_sample_min_size, vae.tile_latent_min_size = before
 
 
-def _black(batch: Tensor) -> bool:
-    """Whether any row is black all over, which is what half precision makes of an overflow."""
-    return bool((batch.flatten(1).amax(dim=1) <= -0.99).any())
-
-
-def _bad_rows(batch: Tensor) -> list[int]:
-    """Rows that hold NaN or infinity."""
-    finite = torch.isfinite(batch).flatten(1).all(dim=1)
-    return [row for row, good in enumerate(finite.tolist()) if not good]
-
-
 def to_pixels(pictures: Sequence[Image.Image]) -> Tensor:
     """(N, C, H, W) in [-1, 1], float32, of pictures of one size and mode; C is 3 for RGB."""
     rows = [np.array(picture, dtype=np.float32) for picture in pictures]
@@ -160,7 +168,10 @@ def to_pixels(pictures: Sequence[Image.Image]) -> Tensor:
 
 
 def to_pictures(pixels: Tensor) -> list[Image.Image]:
-    """Pictures of (N, 3, H, W) in [-1, 1]."""
-    scaled = (pixels.float() / 2 + 0.5).clamp(0, 1)
-    array = (scaled * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(each) for each in array]
+    """Pictures of (N, 3, H, W) in [-1, 1]; waits for the device."""
+    return as_pictures(to_bytes(pixels).cpu())
+
+
+def as_pictures(rows: Tensor) -> list[Image.Image]:
+    """Pictures of ``to_bytes`` that have arrived in main memory."""
+    return [Image.fromarray(each) for each in rows.numpy()]

@@ -8,6 +8,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 VARIABLE = "SDCREATIVE_HOME"
+FRAMES, RUNS = "frames", "runs"
 
 
 def home() -> Path:
@@ -18,12 +19,12 @@ def home() -> Path:
 
 def frames_folder() -> Path:
     """Finished frames of all runs."""
-    return home() / "frames"
+    return home() / FRAMES
 
 
 def runs_folder() -> Path:
     """A folder per run."""
-    return home() / "runs"
+    return home() / RUNS
 
 
 def music_folder() -> Path:
@@ -34,6 +35,11 @@ def music_folder() -> Path:
 def locks_folder() -> Path:
     """Locks of outputs that are being written."""
     return home() / "locks"
+
+
+def previews_folder() -> Path:
+    """Quick decoders of models, a few kilobytes each."""
+    return home() / "previews"
 
 
 def models_file() -> Path:

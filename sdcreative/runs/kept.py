@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..core.timeline import Between, Timeline
 from ..errors import RenderError
-from .store import FrameStore
+from .store import FrameStore, frame_file
 
 
 class Kept:
@@ -35,8 +35,15 @@ class Kept:
         """The picture of a finished frame."""
         raise RenderError(f"frame {index} is not kept")
 
+    def file(self, index: int) -> bytes:
+        """The same as a file of the store."""
+        raise RenderError(f"frame {index} is not kept")
+
     def keep(self, index: int, picture: Image.Image) -> None:
         """Take a frame that has just been made."""
+
+    def keep_file(self, index: int, data: bytes) -> None:
+        """The same for one that was made elsewhere, as ``store.frame_file`` writes it."""
 
 
 class KeptFrames(Kept):
@@ -82,6 +89,10 @@ class KeptFrames(Kept):
             extra |= {before, 0}
         self.composed |= extra
 
+    def only(self, indexes: Iterable[int]) -> None:
+        """Have no other frames made here; batches are composed as before."""
+        self.missing &= frozenset(indexes)
+
     def composes(self, index: int) -> bool:
         return index in self.composed
 
@@ -91,14 +102,26 @@ class KeptFrames(Kept):
     def picture(self, index: int) -> Image.Image:
         picture = self.store.read(self.keys[index])
         if picture is None:
-            raise RenderError(
-                f"frame {index}: its file {self.store.path(self.keys[index])} was damaged or "
-                "removed meanwhile; run the same command again"
-            )
+            raise self._gone(index)
         return picture
 
+    def file(self, index: int) -> bytes:
+        try:
+            return self.store.path(self.keys[index]).read_bytes()
+        except OSError as error:
+            raise self._gone(index) from error
+
+    def _gone(self, index: int) -> RenderError:
+        return RenderError(
+            f"frame {index}: its file {self.store.path(self.keys[index])} was damaged or "
+            "removed meanwhile; run the same command again"
+        )
+
     def keep(self, index: int, picture: Image.Image) -> None:
-        self.store.write(self.keys[index], picture)
+        self.keep_file(index, frame_file(picture))
+
+    def keep_file(self, index: int, data: bytes) -> None:
+        self.store.put(self.keys[index], data)
         self._sound[self.keys[index]] = True
         self.made += 1
 

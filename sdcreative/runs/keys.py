@@ -22,7 +22,18 @@ FORMAT = 1
 SYNTAX = 1
 """Counted up whenever prompts with a syntax would be read in another way."""
 
-SAMPLING = ("clip_skip", "guidance", "sizes", "tiling", "hires")
+SAMPLING = (
+    "clip_skip",
+    "guidance",
+    "sizes",
+    "tiling",
+    "hires",
+    "caching",
+    "spacing",
+    "eta",
+    "linears",
+    "preview",
+)
 """Fields of a timeline that are part of all its keys where they are not the default."""
 
 REMEMBERED_PICTURES = 16

@@ -13,7 +13,7 @@ from ..media.output import write_text
 FORMAT = 1
 FILE = "manifest.json"
 
-Status = Literal["running", "finished", "stopped", "failed"]
+Status = Literal["running", "finished", "stopped", "failed", "in shards"]
 
 
 class Published(BaseModel):

@@ -31,6 +31,7 @@ from .manifest import (
 from .store import FrameStore, check_writable
 
 KEYS, PROBES, ARCS, LOG, LOCK = "frames.txt", "probes.txt", "arcs.json", "log.txt", ".lock"
+SHARDS = "in shards"
 
 Report = Callable[[str], None]
 
@@ -50,8 +51,16 @@ class Run:
         store: where finished frames are.
     """
 
-    def __init__(self, manifest: Manifest, report: Report) -> None:
-        self.manifest, self.report = manifest, report
+    def __init__(self, manifest: Manifest, report: Report, shard: str = "") -> None:
+        """
+        Args:
+            manifest: what the run is.
+            report: prints a line.
+            shard: such as "1-of-4", which other shards are rendered beside.
+        """
+        if shard:
+            manifest = manifest.model_copy(update={"status": SHARDS})
+        self.manifest, self.report, self.shard = manifest, report, shard
         self.folder = runs_folder() / manifest.id
         self.store = FrameStore(frames_folder())
         self._began = time.monotonic()
@@ -65,7 +74,8 @@ class Run:
         """
         check_writable(self.store.folder)
         check_writable(self.folder)
-        self._lock(self.folder / LOCK, f"run {self.manifest.id}")
+        lock = f"{LOCK}-{self.shard}" if self.shard else LOCK
+        self._lock(self.folder / lock, f"run {self.manifest.id}")
         try:
             before = read_manifest(self.folder) if (self.folder / FILE).is_file() else None
         except DataError:
@@ -101,10 +111,21 @@ class Run:
         text = "".join(f"{key}\n" for key in keys)
         same = file.is_file() and file.read_text("utf-8") == text
         composed = unspan(self.manifest.composed) if same else None
+        if self.shard:
+            composed = self._composed_by_all(keys)
         kept = KeptFrames(self.store, keys, composed)
         if not same:
             write_text(file, text, overwrite=True)
         return kept
+
+    def _composed_by_all(self, keys: Sequence[str]) -> set[int]:
+        """What every shard composes, whatever it has in its store.
+
+        As on one machine, these are all frames but those that have measured the path before.
+        """
+        measured = set(_words(self.folder / PROBES))
+        first = {key: index for index, key in reversed([*enumerate(keys)])}
+        return {index for key, index in first.items() if key not in measured}
 
     def note_arcs(self, arcs: Sequence[ArcLength]) -> None:
         """Keep what was measured of the path."""
@@ -128,7 +149,7 @@ class Run:
     def end(
         self, status: Status, *, output: str = "", fault: str = "", batch_size: int = 0
     ) -> None:
-        """Say how it ended, and what was written.
+        """Say how it ended, and what was written. A shard's end is not that of the run.
 
         Raises:
             OutputError: it finished, and the folder cannot be written. Of a run that ended
@@ -136,13 +157,13 @@ class Run:
         """
         path = Path(output)
         changes: dict[str, Any] = {
-            "status": status,
+            "status": SHARDS if self.shard else status,
             "fault": fault,
             "ended": time.time(),
             "seconds": self.manifest.seconds + time.monotonic() - self._began,
             "batch_size": batch_size or self.manifest.batch_size,
         }
-        if status == "finished":
+        if status == "finished" and not self.shard:
             changes |= {"composed": [], "partial": None}
         elif output and path.exists():
             changes["partial"] = Published.of(path)
@@ -157,8 +178,9 @@ class Run:
     def log(self, line: str) -> None:
         """Add a line, with the time, to the run's log."""
         now = datetime.now().astimezone().isoformat(timespec="seconds")
+        shard = f"shard {self.shard}: " if self.shard else ""
         with (self.folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(f"{now} {line}\n")
+            log.write(f"{now} {shard}{line}\n")
 
     def owns(self, output: str) -> bool:
         """Whether the output is what this run itself encoded when it was stopped."""
@@ -179,10 +201,10 @@ class Run:
         return False
 
 
-def list_runs() -> list[Manifest]:
-    """All runs that can be read, the latest first."""
+def list_runs(folder: Path | None = None) -> list[Manifest]:
+    """All runs that can be read, the latest first; those of this machine where none is named."""
     found = []
-    folder = runs_folder()
+    folder = folder or runs_folder()
     for path in folder.iterdir() if folder.is_dir() else ():
         if (path / FILE).is_file():
             try:
@@ -192,17 +214,22 @@ def list_runs() -> list[Manifest]:
     return sorted(found, key=lambda manifest: manifest.began, reverse=True)
 
 
-def find_run(name: str) -> Manifest:
+def find_run(name: str, folder: Path | None = None) -> Manifest:
     """The run of that name, or whose name begins so; "last" is the latest.
+
+    Args:
+        name: as the user gave it.
+        folder: of runs; this machine's if None.
 
     Raises:
         UsageError: there is none, or more than one.
         DataError: it cannot be read.
     """
-    exact = runs_folder() / name
+    folder = folder or runs_folder()
+    exact = folder / name
     if re.fullmatch(r"[\w-]+", name) and (exact / FILE).is_file():
         return read_manifest(exact)
-    runs = list_runs()
+    runs = list_runs(folder)
     if name == "last" and runs:
         return runs[0]
     matching = [run for run in runs if run.id.startswith(name)]
@@ -211,12 +238,12 @@ def find_run(name: str) -> Manifest:
     if matching:
         some = ", ".join(run.id for run in matching[:4])
         raise UsageError(f"run {name!r} could be {some}; write more of its name")
-    raise UsageError(f"there is no run {name!r} in {runs_folder()}; see 'sdcreative runs'")
+    raise UsageError(f"there is no run {name!r} in {folder}; see 'sdcreative runs'")
 
 
-def run_keys(run: Manifest) -> list[str]:
+def run_keys(run: Manifest, folder: Path | None = None) -> list[str]:
     """Keys of a run's frames, in order; none if it never came to that."""
-    return _words(runs_folder() / run.id / KEYS)
+    return _words((folder or runs_folder()) / run.id / KEYS)
 
 
 def run_arcs(run: Manifest, segments: int) -> list[ArcLength]:
@@ -250,8 +277,13 @@ def _words(file: Path) -> list[str]:
 
 
 def is_active(run: Manifest) -> bool:
-    """Whether a process is rendering it now."""
-    lock = FileLock(runs_folder() / run.id / LOCK)
+    """Whether a process is rendering it now, or a shard of it."""
+    locks = (runs_folder() / run.id).glob(f"{LOCK}*")
+    return any(map(_is_locked, locks))
+
+
+def _is_locked(path: Path) -> bool:
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from sdcreative import UsageError
 from sdcreative.models import placement
-from sdcreative.models.placement import pick_device, pick_dtype
+from sdcreative.models.placement import cpu_quota, pick_device, pick_dtype, settle_device
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -52,3 +54,42 @@ def test_bfloat16_on_a_cpu_needs_instructions_for_it(
         return
     with pytest.raises(UsageError, match="no instructions for bfloat16; use float32"):
         pick_dtype("bfloat16", CPU)
+
+
+def test_a_container_says_how_many_cores_it_may_use(tmp_path: Path) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+    (root / "slice" / "job").mkdir(parents=True)
+    assert cpu_quota(root, own) is None
+    own.write_text("0::/slice/job\n")
+    assert cpu_quota(root, own) is None
+    (root / "cpu.max").write_text("max 100000\n")
+    (root / "slice" / "cpu.max").write_text("150000 100000\n")
+    (root / "slice" / "job" / "cpu.max").write_text("400000 100000\n")
+    assert cpu_quota(root, own) == 1.5
+    # Version 1 of control groups has a hierarchy for each kind.
+    own.write_text("3:memory:/job\n2:cpu,cpuacct:/job\n")
+    (root / "cpu" / "job").mkdir(parents=True)
+    for name, value in (("quota", 300000), ("period", 100000)):
+        (root / "cpu" / "job" / f"cpu.cfs_{name}_us").write_text(f"{value}\n")
+    (root / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    (root / "cpu.max").unlink()
+    assert cpu_quota(root, own) == 3
+
+
+@pytest.mark.parametrize("quota", [1.5, None])
+def test_torch_takes_no_more_threads_than_that(
+    monkeypatch: pytest.MonkeyPatch, quota: float | None
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(placement, "cpu_quota", lambda: quota)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        settle_device(CPU, torch.float32)
+        assert torch.get_num_threads() == (2 if quota is None else 1)
+        torch.set_num_threads(2)
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        settle_device(CPU, torch.float32)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

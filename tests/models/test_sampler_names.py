@@ -58,7 +58,7 @@ def test_unknown_names_come_with_a_suggestion(wrong: str, hint: str) -> None:
 def test_noise_levels_of_karras_are_only_offered_where_the_solver_has_them() -> None:
     assert {name for name in SAMPLERS if not name.endswith(" Karras")} - {
         name.removesuffix(" Karras") for name in SAMPLERS if name.endswith(" Karras")
-    } == {"Euler a", "DDIM", "LCM"}
+    } == {"Euler a", "DDIM", "LCM", "TCD"}
 
 
 def test_properties() -> None:
@@ -71,6 +71,7 @@ def test_properties() -> None:
         "DPM++ SDE",
         "DPM++ SDE Karras",
         "LCM",
+        "TCD",
     }
 
 

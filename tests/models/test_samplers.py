@@ -109,6 +109,7 @@ def test_samplers_equal_those_of_diffusers(name: str, kind: str) -> None:
         "DPM++ 2M SDE": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
         "UniPC": ("UniPCMultistepScheduler", {}),
         "LCM": ("LCMScheduler", {}),
+        "TCD": ("TCDScheduler", {}),
     }
     cls, options = classes[name.removesuffix(" Karras")]
     if name.endswith(" Karras"):
@@ -266,3 +267,34 @@ def test_unknown_samplers_and_steps_out_of_range() -> None:
 def test_a_plugin_builds_its_own_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PLUGIN_SAMPLERS, "Mine", lambda config: ("mine", config))
     assert build_sampler("mine", STABLE_DIFFUSION) == ("mine", STABLE_DIFFUSION)
+
+
+@pytest.mark.parametrize("name", ["Euler a", "LCM", "DPM++ 2M SDE", "TCD"])
+def test_noise_that_does_not_wait_is_the_noise_of_diffusers(name: str) -> None:
+    from sdcreative.models.solvers import CLASSES
+
+    scheduler = build_sampler(name, STABLE_DIFFUSION, 6)
+    original: Any = CLASSES[name][0].__mro__[2]
+    reference = original.from_config(scheduler.config)
+    reference.set_timesteps(6)
+    found = sample = noise([1, 2])
+    mine, theirs = generators([3, 4]), generators([3, 4])
+    eta = {"eta": 0.3} if name == "TCD" else {}
+    for timestep in scheduler.timesteps:
+        output = model(scheduler.scale_model_input(found, timestep), timestep)
+        reference.scale_model_input(sample, timestep)
+        found = scheduler.step(output, timestep, found, generator=mine, return_dict=False)[0]
+        sample = reference.step(
+            output, timestep, sample, generator=theirs, return_dict=False, **eta
+        )[0]
+        assert torch.equal(found, sample)
+
+
+def test_no_step_copies_noise_in_the_way_of_diffusers() -> None:
+    from sdcreative.models import flow_solvers, solvers
+
+    drawing = [solvers.CLASSES[name][0].step for name in ("Euler a", "LCM", "DPM++ 2M SDE")]
+    for step in (*drawing, solvers._TCD_STEP, flow_solvers.FlowLCM.step):
+        # Of another name in diffusers' own code our noise would never be asked for.
+        assert "randn_tensor" in step.__code__.co_names
+        assert step.__globals__["randn_tensor"] is solvers.drawn

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sdcreative import __version__
+from sdcreative.cli import main
 
 HEAVY = ["torch", "diffusers", "transformers", "numpy", "PIL", "librosa", "imageio"]
 WITNESS = """
@@ -183,14 +185,33 @@ def test_schema_is_json_schema_of_the_preset(tmp_path: Path) -> None:
     assert {"plugin", "extends", "seed", "steps"} <= set(schema["properties"])
 
 
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """The command in this process, which has imported all that takes long: (code, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str]:
+        try:
+            main(list(words))
+        except SystemExit as left:
+            return int(left.code or 0), capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return call
+
+
 @pytest.mark.parametrize("words", [["a", "picture of a bear"], ["a picture of a bear"]])
-def test_image_from_words_names_its_file(tmp_path: Path, words: list[str]) -> None:
-    done = run("image", *words, "--steps", "1", "--size", "32", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_image_from_words_names_its_file(
+    tmp_path: Path, words: list[str], command: Callable[..., tuple[int, str]]
+) -> None:
+    code, said = command("image", *words, "--steps", "1", "--size", "32")
+    assert code == 0, said
     assert (tmp_path / "a_picture_of_a_bear.png").is_file()
-    again = run("image", *words, "--steps", "1", "--size", "32", cwd=tmp_path)
-    assert again.returncode == 1
-    assert "a_picture_of_a_bear.png" in again.stderr
+    code, said = command("image", *words, "--steps", "1", "--size", "32")
+    assert code == 1
+    assert "a_picture_of_a_bear.png" in said
 
 
 def test_run_dispatches_on_plugin(tmp_path: Path) -> None:
@@ -201,7 +222,7 @@ def test_run_dispatches_on_plugin(tmp_path: Path) -> None:
     assert (tmp_path / "out.png").is_file()
 
 
-def test_dry_run_writes_nothing(tmp_path: Path) -> None:
-    done = run("animate", "bear_to_apple", "--dry-run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_dry_run_writes_nothing(tmp_path: Path, command: Callable[..., tuple[int, str]]) -> None:
+    code, said = command("animate", "bear_to_apple", "--dry-run")
+    assert code == 0, said
     assert list(tmp_path.iterdir()) == []

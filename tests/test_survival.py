@@ -35,8 +35,14 @@ import torch
 torch.set_num_threads(1)
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+import rich.progress
 import sdcreative.models.solvers, sdcreative.produce, sdcreative.renderer, sdcreative.studio
+import sdcreative.overlapping, sdcreative.previewing, sdcreative.soundtrack, sdcreative.warming
+import sdcreative_plugins.animate.timeline
 from sdcreative.cli import main
+from sdcreative.host import Host
+
+Host.load()
 from sdcreative.runs import kept, store
 
 preset, output, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -82,8 +88,14 @@ import torch
 torch.set_num_threads(1)
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+import rich.progress
 import sdcreative.models.solvers, sdcreative.produce, sdcreative.renderer, sdcreative.studio
+import sdcreative.overlapping, sdcreative.previewing, sdcreative.soundtrack, sdcreative.warming
+import sdcreative_plugins.animate.timeline
 from sdcreative.cli import main
+from sdcreative.host import Host
+
+Host.load()
 from sdcreative.media import sinks, writers
 from sdcreative.runs import kept, run
 

@@ -108,16 +108,40 @@ def read_pictures(
             found.append(_read(path, said, mask, settings, plain))
         except DataError as error:
             faults.append(str(error))
+    tell_faults(faults, len(files), "pictures", folder, settings, report)
+    return found
+
+
+def tell_faults(
+    faults: Sequence[str],
+    files: int,
+    what: str,
+    folder: Path,
+    settings: LearnSettings,
+    report: Callable[[str], None],
+) -> None:
+    """Say which of the files of a folder are left out.
+
+    Args:
+        faults: one line for each file that cannot be used.
+        files: how many there are.
+        what: they are, in the plural.
+        folder: where.
+        settings: whether any may be left out.
+        report: prints one line.
+
+    Raises:
+        DataError: none may be, or all would be.
+    """
     if faults and not settings.skip_broken:
         raise DataError(
-            f"{len(faults)} of {len(files)} pictures cannot be used: {'; '.join(faults)}. "
+            f"{len(faults)} of {files} {what} cannot be used: {'; '.join(faults)}. "
             "Mend or remove them, or set skip_broken: true"
         )
     for fault in faults:
         report(f"data: left out: {fault}")
-    if not found:
-        raise DataError(f"{folder}: none of its {len(files)} pictures can be used")
-    return found
+    if len(faults) == files:
+        raise DataError(f"{folder}: none of its {files} {what} can be used")
 
 
 def _read(

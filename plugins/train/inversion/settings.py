@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from sdcreative import Strict
 
 from ..settings import SIZE
-from ..tuning.settings import MadeData, Text
+from ..tuning.settings import MadeData, Text, known_colour, shape_of
 from .judge_settings import JudgeSettings
 from .scenes import PLACE, Kind
 from .sound_settings import SoundFolder, for_sounds
@@ -162,14 +162,7 @@ class LearnSettings(Strict):
     @field_validator("backgrounds")
     @classmethod
     def _colours(cls, names: list[str]) -> list[str]:
-        from PIL import ImageColor
-
-        for name in names:
-            try:
-                ImageColor.getrgb(name)
-            except ValueError:
-                raise ValueError(f"{name!r} is no colour; give a name or #rrggbb") from None
-        return names
+        return [known_colour(name) for name in names]
 
     @model_validator(mode="after")
     def _goes_together(self) -> LearnSettings:
@@ -184,12 +177,7 @@ class LearnSettings(Strict):
 
     def shape(self, own: tuple[int, int]) -> tuple[int, int]:
         """Width and height in pixels of the size; ``own`` where it is left out."""
-        if self.size is None:
-            return own
-        if isinstance(self.size, int):
-            return self.size, self.size
-        width, _, height = self.size.partition("x")
-        return int(width), int(height)
+        return shape_of(self.size, own)
 
     @property
     def file(self) -> str:

@@ -20,7 +20,7 @@ from ..music.encode import encode, samples_of
 from ..music_folder import SUFFIXES, cut, list_music, read_sound
 from ..tuning.examples import difference_hash
 from ..tuning.looks import awake, render
-from .data import Picture, with_word
+from .data import Picture, tell_faults, with_word
 from .hearing import Hearing
 from .settings import LearnSettings
 from .sound_settings import SoundFolder
@@ -83,15 +83,7 @@ def read_sounds(
                 found.append(_picture(f"{path.name}{begins}", texts, grey, captioned=bool(said)))
         except DataError as error:
             faults.append(str(error))
-    if faults and not settings.skip_broken:
-        raise DataError(
-            f"{len(faults)} of {len(files)} sounds cannot be used: {'; '.join(faults)}. "
-            "Mend or remove them, or set skip_broken: true"
-        )
-    for fault in faults:
-        report(f"data: left out: {fault}")
-    if not found:
-        raise DataError(f"{folder}: none of its {len(files)} sounds can be used")
+    tell_faults(faults, len(files), "sounds", folder, settings, report)
     report(
         f"data: {len(found)} clips of {len(files) - len(faults)} sounds, "
         f"{params.seconds(columns):.1f} s each"

@@ -160,13 +160,7 @@ class FinetuneSettings(Strict):
     @field_validator("background")
     @classmethod
     def _colour(cls, name: str) -> str:
-        from PIL import ImageColor
-
-        try:
-            ImageColor.getrgb(name)
-        except ValueError:
-            raise ValueError(f"{name!r} is no colour; give a name or #rrggbb") from None
-        return name
+        return known_colour(name)
 
     @model_validator(mode="after")
     def _one_method(self) -> FinetuneSettings:
@@ -182,9 +176,29 @@ class FinetuneSettings(Strict):
 
     def shape(self, own: tuple[int, int]) -> tuple[int, int]:
         """Width and height in pixels of the size; ``own`` where it is left out."""
-        if self.size is None:
-            return own
-        if isinstance(self.size, int):
-            return self.size, self.size
-        width, _, height = self.size.partition("x")
-        return int(width), int(height)
+        return shape_of(self.size, own)
+
+
+def shape_of(size: int | str | None, own: tuple[int, int]) -> tuple[int, int]:
+    """Width and height in pixels of a side, or of "WIDTHxHEIGHT"; ``own`` for None."""
+    if size is None:
+        return own
+    if isinstance(size, int):
+        return size, size
+    width, _, height = size.partition("x")
+    return int(width), int(height)
+
+
+def known_colour(name: str) -> str:
+    """The name itself, if it is one of a colour, or #rrggbb.
+
+    Raises:
+        ValueError: it is none.
+    """
+    from PIL import ImageColor
+
+    try:
+        ImageColor.getrgb(name)
+    except ValueError:
+        raise ValueError(f"{name!r} is no colour; give a name or #rrggbb") from None
+    return name

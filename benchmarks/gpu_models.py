@@ -121,7 +121,7 @@ def import_all() -> None:
 
     for name in (
         "sdcreative.produce",
-        "sdcreative.renderer",
+        "sdcreative.rendering.renderer",
         "sdcreative_plugins.animate.timeline",
     ):
         importlib.import_module(name)

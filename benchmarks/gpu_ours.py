@@ -119,7 +119,7 @@ def replaced(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None
 @contextmanager
 def counted(batches: list[int]) -> Iterator[None]:
     """It is noted how many shots are denoised together."""
-    from sdcreative.denoising import Denoiser
+    from sdcreative.rendering.denoising import Denoiser
 
     def wrap(original: Any) -> Any:
         def latents(denoiser: Any, shots: Any, *given: Any, **options: Any) -> Any:
@@ -169,7 +169,7 @@ def denoised_again(ours: Ours, frames: int) -> tuple[float, int]:
     Another film is made, and at its end its first batch is denoised again: in the thread that
     denoises, since graphs that are recorded there cannot be played elsewhere.
     """
-    from sdcreative.denoising import Denoiser
+    from sdcreative.rendering.denoising import Denoiser
 
     film = ours.film
     found: list[tuple[float, int]] = []
@@ -212,7 +212,7 @@ def latents(task: dict[str, Any], notes: Notes) -> None:
     """Final latents (frames, C, h, w) of the film, to a file."""
     import torch
 
-    from sdcreative.denoising import Denoiser
+    from sdcreative.rendering.denoising import Denoiser
 
     same_in_float32()
     film = Film.of(task)

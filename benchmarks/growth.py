@@ -186,7 +186,7 @@ class Films:
 
 def measure_plan(settings: dict[str, Any], folder: Path) -> Figures:
     """All that is done before a model is needed; no frame is there."""
-    from sdcreative.planning import plan
+    from sdcreative.rendering.planning import plan
     from sdcreative.runs.kept import KeptFrames, spans
     from sdcreative.runs.keys import frame_keys
     from sdcreative.runs.store import FrameStore

@@ -27,10 +27,10 @@ from sdcreative.core.guidance import reading_of
 from sdcreative.core.interpolation import lerp
 from sdcreative.core.noise import blend_noise, draw_noise
 from sdcreative.core.sampling import denoise, initial_latents
-from sdcreative.embeddings import Embeddings, Row
 from sdcreative.models.denoiser import predictor
 from sdcreative.models.samplers import build_sampler
 from sdcreative.models.vae import decode_latents, encode_pictures, to_pictures, to_pixels
+from sdcreative.rendering.embeddings import Embeddings, Row
 from sdcreative.storyboard.text import BACKGROUND
 from sdcreative.storyboard.tiles import (
     MARGIN,

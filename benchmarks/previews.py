@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sdcreative import Blend, Noise, Shot, Studio, Timeline
-from sdcreative.denoising import Denoiser
 from sdcreative.models.parts import Parts
 from sdcreative.models.quick_decoder import QuickDecoder
 from sdcreative.models.vae import decode_latents
-from sdcreative.previewing import PICTURES, _samples
+from sdcreative.rendering.denoising import Denoiser
+from sdcreative.rendering.previewing import PICTURES, _samples
 
 PROMPTS = {
     "emoji": ["a picture of a bear", "a red apple", "a ship", "a house", "a tree", "a guitar",

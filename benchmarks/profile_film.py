@@ -33,16 +33,16 @@ STAGES: dict[str, tuple[str, ...]] = {
         "sdcreative.production:tags",
     ),
     "load": ("sdcreative.picture_job:open_model", "sdcreative.studio:load_parts"),
-    "text encoder": ("sdcreative.embeddings:encode",),
-    "scheduler": ("sdcreative.passes:build_sampler",),
+    "text encoder": ("sdcreative.rendering.embeddings:encode",),
+    "scheduler": ("sdcreative.rendering.passes:build_sampler",),
     "guidance arithmetic": ("sdcreative.core.sampling:predict_guided",),
-    "denoising loop": ("sdcreative.denoising:Denoiser.latents",),
-    "VAE": ("sdcreative.renderer:decode_latents",),
+    "denoising loop": ("sdcreative.rendering.denoising:Denoiser.latents",),
+    "VAE": ("sdcreative.rendering.renderer:decode_latents",),
     "waiting for the device": ("sdcreative.models.arriving:Arriving.wait",),
     "picture conversion": (
-        "sdcreative.finishing:to_bytes",
-        "sdcreative.finishing:to_pictures",
-        "sdcreative.finishing:as_pictures",
+        "sdcreative.rendering.finishing:to_bytes",
+        "sdcreative.rendering.finishing:to_pictures",
+        "sdcreative.rendering.finishing:as_pictures",
         "sdcreative.media.writers:flatten",
     ),
     "frame store": (
@@ -55,8 +55,8 @@ STAGES: dict[str, tuple[str, ...]] = {
         "sdcreative.runs.run:Run.end",
     ),
     "waiting for the frame store": (
-        "sdcreative.keeping:KeptBeside.keep",
-        "sdcreative.keeping:KeptBeside.settle",
+        "sdcreative.rendering.keeping:KeptBeside.keep",
+        "sdcreative.rendering.keeping:KeptBeside.settle",
     ),
     "encoding": (
         "sdcreative.media.sinks:FilmSink.__init__",
@@ -152,7 +152,7 @@ def watch_stages(clock: Clock) -> list[str]:
 
 def watch_models(clock: Clock) -> None:
     """Samplers and U-Nets, which are made only when the film is, and pictures made in a thread."""
-    from sdcreative import overlapping, passes
+    from sdcreative.rendering import overlapping, passes
 
     build, predictor = passes.build_sampler, passes.predictor
     seen: set[type] = set()

@@ -105,8 +105,8 @@ class _Job:
         """All latents, and their pixels, on the device; waits for the device once, at the end."""
         import torch
 
-        from sdcreative.denoising import Denoiser
         from sdcreative.models.vae import decode_latents
+        from sdcreative.rendering.denoising import Denoiser
 
         parts = self.studio.parts
         denoiser = Denoiser(parts, self.timeline, self.size, lambda count: None)
@@ -120,7 +120,7 @@ class _Job:
             torch.cuda.synchronize(last.device)
 
     def _rendered(self, kept: KeptFrames | None = None) -> Iterator[Image]:
-        from sdcreative.renderer import Renderer
+        from sdcreative.rendering.renderer import Renderer
 
         if self.overlap:
             return self.studio.render(self.timeline, batch_size=self.batch, kept=kept)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .media.output import estimate_bytes, human
-from .planning import Plan
+from .rendering.planning import Plan
 from .tools import Film, Report
 
 if TYPE_CHECKING:

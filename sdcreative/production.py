@@ -21,9 +21,9 @@ from .models.few_steps import told_guidance
 from .models.placement import device_name, dtype_name, pick_device, pick_dtype
 from .outlet import Outlet
 from .picture_job import PictureJob
-from .planning import Plan, plan
 from .progress import Bar
 from .provenance import tags
+from .rendering.planning import Plan, plan
 from .retiming import retime
 from .runs.kept import Kept, KeptFrames
 from .runs.run import Run, run_arcs

@@ -15,7 +15,7 @@ from .core.shots import Following, Shot
 from .core.timeline import Between, Frame, Timeline
 from .errors import DataError, UsageError
 from .metrics import Metric
-from .midway import midway
+from .rendering.midway import midway
 from .runs.kept import KeptFrames
 from .runs.store import FrameStore
 from .smoothness import Smoothness, analyse

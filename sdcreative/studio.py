@@ -18,14 +18,14 @@ from .models.placement import pick_device, pick_dtype
 from .models.places import ModelPlace, as_place
 from .models.sizes import fit_size
 from .models.sources import fetch, resolve
-from .planning import Plan
+from .rendering.planning import Plan
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from .rendering.warming import Warming
     from .runs.kept import Kept
-    from .warming import Warming
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ class Studio:
             UsageError: a size that the model cannot make, or values that do not go together.
             RenderError: a picture came out as NaN.
         """
-        from .overlapping import overlapped
+        from .rendering.overlapping import overlapped
 
         if (studio := self._suited(timeline)) is not self:
             return studio.render(
@@ -166,19 +166,19 @@ class Studio:
         Raises:
             UsageError: a device that cannot do what the timeline asks for.
         """
-        from .previewing import parts_for
+        from .rendering.previewing import parts_for
 
         return replace(self, parts=parts_for(self.parts, timeline, fitted=False))
 
     def preview_said(self, timeline: Timeline) -> str:
         """One line on how a preview is made, and how good it is."""
-        from .previewing import said_of
+        from .rendering.previewing import said_of
 
         return said_of(self._suited(timeline).parts)
 
     def _suited(self, timeline: Timeline) -> Studio:
         """The studio of a timeline that wants another decoder, or other layers; else this one."""
-        from .previewing import parts_for
+        from .rendering.previewing import parts_for
 
         parts = parts_for(self.parts, timeline)
         if parts is self.parts:
@@ -191,7 +191,7 @@ class Studio:
 
     @cached_property
     def _warming(self) -> Warming:
-        from .warming import Warming
+        from .rendering.warming import Warming
 
         return Warming(self.parts, self.compiling, self.report)
 
@@ -219,10 +219,10 @@ class Studio:
         import torch
 
         from .core.guidance import predict_guided
-        from .embeddings import Embeddings, Row
         from .models.caching import timed_share
         from .models.denoiser import predictor
         from .models.vae import decode_latents
+        from .rendering.embeddings import Embeddings, Row
 
         factor = self.parts.downsampling
         shape = (self.parts.latent_channels, size[1] // factor, size[0] // factor)

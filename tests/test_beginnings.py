@@ -14,7 +14,7 @@ from sdcreative import Between, Blend, Noise, RenderError, Shot, Studio, Timelin
 from sdcreative.core.motion import followed
 from sdcreative.core.shots import Crossfade, Follow, Inversion, Motion
 from sdcreative.core.timeline import Frame
-from sdcreative.planning import plan
+from sdcreative.rendering.planning import plan
 from sdcreative.runs.kept import KeptFrames
 from sdcreative.runs.keys import frame_keys
 from sdcreative.runs.store import FrameStore

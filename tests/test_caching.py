@@ -19,10 +19,10 @@ from sdcreative.core.conditioning import Conditioning
 from sdcreative.core.feature_caching import FAST, FAST_INTERVAL, Caching
 from sdcreative.core.guidance_style import GuidanceStyle
 from sdcreative.core.large import Hires, Tiling
-from sdcreative.denoising import Denoiser
 from sdcreative.media.writers import Writer
-from sdcreative.planning import plan
 from sdcreative.produce import produce
+from sdcreative.rendering.denoising import Denoiser
+from sdcreative.rendering.planning import plan
 from sdcreative.runs.keys import frame_keys
 from sdcreative_plugins.animate import sdcreative_tools
 from sdcreative_plugins.animate.settings import AnimateSettings

@@ -13,7 +13,7 @@ from sdcreative.core.conditioning import Conditioning
 from sdcreative.core.curves import smooth_slerp
 from sdcreative.core.interpolation import slerp
 from sdcreative.core.shots import Centre
-from sdcreative.embeddings import Embeddings
+from sdcreative.rendering.embeddings import Embeddings
 
 BEAR, APPLE, CAR = "a picture of a bear", "a picture of a red apple", "a blue car"
 LONG = " ".join(["a picture of a green frog, a red apple and a blue car"] * 9)

@@ -12,17 +12,23 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from sdcreative import Studio
-from sdcreative import hires as module
 from sdcreative.core.large import UPSCALES, Hires, Tiling
 from sdcreative.core.noise import blend_noise, draw_noise, mix_noise
 from sdcreative.core.sampling import Guidance, denoise
 from sdcreative.core.shots import Blend, Inversion, Mixture, Noise
 from sdcreative.errors import UsageError
-from sdcreative.hires import enlarge_latents, enlarge_pictures, enlarged, noise_for, second_flight
 from sdcreative.models.denoiser import predictor
 from sdcreative.models.samplers import build_sampler
 from sdcreative.models.text import encode
 from sdcreative.models.vae import decode_latents, to_pictures
+from sdcreative.rendering import hires as module
+from sdcreative.rendering.hires import (
+    enlarge_latents,
+    enlarge_pictures,
+    enlarged,
+    noise_for,
+    second_flight,
+)
 
 LATENT = [name for name in UPSCALES if name.startswith("latent")]
 SHAPE = (4, 32, 24)

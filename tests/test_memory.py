@@ -16,11 +16,11 @@ def film(count):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 studio = Studio.load("emoji", device="cpu")
-print(film(50), film(500))
+print(film(40), film(240))
 """
 
 
-def test_500_frames_take_no_more_than_50() -> None:
+def test_240_frames_take_no_more_than_40() -> None:
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True
     )

@@ -27,12 +27,12 @@ from sdcreative import (
     Timeline,
 )
 from sdcreative.core.stream import ahead
-from sdcreative.denoising import Denoiser, Prepared
-from sdcreative.keeping import KeptBeside
 from sdcreative.models.arriving import Courier, bad_rows, black_rows, extremes, to_bytes
 from sdcreative.models.loading import Parts
-from sdcreative.overlapping import overlapped
-from sdcreative.renderer import Renderer
+from sdcreative.rendering.denoising import Denoiser, Prepared
+from sdcreative.rendering.keeping import KeptBeside
+from sdcreative.rendering.overlapping import overlapped
+from sdcreative.rendering.renderer import Renderer
 from sdcreative.runs.kept import KeptFrames
 from sdcreative.runs.store import FrameStore
 

@@ -15,8 +15,8 @@ from sdcreative import Blend, Noise, Shot, Studio, Timeline
 from sdcreative.models.places import locate
 from sdcreative.models.quick_decoder import QuickDecoder
 from sdcreative.models.vae import decode_latents
-from sdcreative.planning import plan
-from sdcreative.previewing import parts_for, said_of
+from sdcreative.rendering.planning import plan
+from sdcreative.rendering.previewing import parts_for, said_of
 from sdcreative.runs.home import previews_folder
 from sdcreative.runs.keys import frame_keys
 from sdcreative.settings import PREVIEW_STEPS, RenderSettings
@@ -78,7 +78,7 @@ def test_it_shows_what_the_full_decoder_does_and_is_kept(studio: Studio) -> None
 def test_another_process_reads_the_decoder_instead_of_fitting_it(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sdcreative import previewing
+    from sdcreative.rendering import previewing
 
     monkeypatch.setattr(previewing, "LEAST_PLACES", 1024)
     previewing._made.clear()
@@ -111,7 +111,7 @@ def test_latents_of_another_scale_are_decoded_as_the_autoencoder_does(studio: St
 
 
 def _samples(studio: Studio) -> Any:
-    from sdcreative.previewing import _samples
+    from sdcreative.rendering.previewing import _samples
 
     return _samples(studio.parts, 3)
 

@@ -16,11 +16,11 @@ from sdcreative.core.conditioning import Conditioning
 from sdcreative.core.guidance import predict_guided
 from sdcreative.core.prompt_programme import Programme, compose, layered
 from sdcreative.core.sampling import Guidance, denoise, initial_latents
-from sdcreative.denoising import Denoiser
-from sdcreative.embeddings import Embeddings, Row
 from sdcreative.models.denoiser import predictor
 from sdcreative.models.samplers import build_sampler
-from sdcreative.planning import plan
+from sdcreative.rendering.denoising import Denoiser
+from sdcreative.rendering.embeddings import Embeddings, Row
+from sdcreative.rendering.planning import plan
 from sdcreative.runs.keys import frame_keys
 
 STEPS, SCALE = 6, 3.0

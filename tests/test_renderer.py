@@ -24,9 +24,9 @@ from sdcreative import (
     Trunk,
     UsageError,
 )
-from sdcreative.denoising import Denoiser
 from sdcreative.models.sampler_names import SAMPLERS
-from sdcreative.planning import plan
+from sdcreative.rendering.denoising import Denoiser
+from sdcreative.rendering.planning import plan
 
 BEAR, APPLE = Blend("a picture of a bear"), Blend("a picture of a red apple")
 STEPS = 6

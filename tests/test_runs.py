@@ -25,11 +25,11 @@ from sdcreative import (
     Studio,
     Timeline,
 )
-from sdcreative.denoising import Denoiser, Prepared
 from sdcreative.media.writers import Writer, count_frames
 from sdcreative.models import vae
 from sdcreative.produce import produce
 from sdcreative.provenance import read_provenance
+from sdcreative.rendering.denoising import Denoiser, Prepared
 from sdcreative.runs.home import frames_folder
 from sdcreative.runs.run import find_run, list_runs, run_keys
 from sdcreative.runs.store import FrameStore
@@ -303,7 +303,7 @@ def test_decoding_takes_fewer_then_tiles_then_gives_up(
             raise torch.OutOfMemoryError
         return honest(studio.parts, latents)
 
-    monkeypatch.setattr("sdcreative.renderer.decode_latents", decode)
+    monkeypatch.setattr("sdcreative.rendering.renderer.decode_latents", decode)
     shots = [Shot(Blend("a bear"), Noise(seed)) for seed in range(2)]
     assert len(list(studio.render(film(*shots)))) == 2
     assert tried == [(2, None), (1, None), (2, True)]
@@ -311,7 +311,7 @@ def test_decoding_takes_fewer_then_tiles_then_gives_up(
     def never(*args: object, **options: object) -> torch.Tensor:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr("sdcreative.renderer.decode_latents", never)
+    monkeypatch.setattr("sdcreative.rendering.renderer.decode_latents", never)
     with pytest.raises(RenderError, match=r"out of memory with one picture of 64x64; use"):
         list(studio.render(film(*shots)))
 

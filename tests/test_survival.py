@@ -36,8 +36,9 @@ torch.set_num_threads(1)
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 import rich.progress
-import sdcreative.models.solvers, sdcreative.produce, sdcreative.renderer, sdcreative.studio
-import sdcreative.overlapping, sdcreative.previewing, sdcreative.soundtrack, sdcreative.warming
+import sdcreative.models.solvers, sdcreative.produce, sdcreative.soundtrack, sdcreative.studio
+import sdcreative.rendering.overlapping, sdcreative.rendering.previewing
+import sdcreative.rendering.renderer, sdcreative.rendering.warming
 import sdcreative_plugins.animate.timeline
 from sdcreative.cli import main
 from sdcreative.host import Host
@@ -89,8 +90,9 @@ torch.set_num_threads(1)
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 import rich.progress
-import sdcreative.models.solvers, sdcreative.produce, sdcreative.renderer, sdcreative.studio
-import sdcreative.overlapping, sdcreative.previewing, sdcreative.soundtrack, sdcreative.warming
+import sdcreative.models.solvers, sdcreative.produce, sdcreative.soundtrack, sdcreative.studio
+import sdcreative.rendering.overlapping, sdcreative.rendering.previewing
+import sdcreative.rendering.renderer, sdcreative.rendering.warming
 import sdcreative_plugins.animate.timeline
 from sdcreative.cli import main
 from sdcreative.host import Host

@@ -16,7 +16,7 @@ from math import ceil
 from ..core.prompt_syntax import has_syntax
 from ..core.shots import Blend, Following, Shot, Trunk
 from ..core.timeline import Between, Timeline
-from ..planning import evaluations_by_shot
+from ..rendering.planning import evaluations_by_shot
 
 DECODING = 3
 """U-Net evaluations that decoding a picture takes as long as: 2514 to 803 GFLOP in Stable

@@ -17,8 +17,8 @@ from ..models.opening import open_model
 from ..models.placement import device_name, dtype_name
 from ..models.places import locate
 from ..models.sizes import film_sizes
-from ..planning import plan
 from ..progress import Bar
+from ..rendering.planning import plan
 from ..runs.home import frames_folder, models_file, runs_folder
 from ..runs.kept import KeptFrames
 from ..runs.keys import frame_keys

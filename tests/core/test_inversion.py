@@ -11,10 +11,10 @@ from sdcreative.core.conditioning import Conditioning
 from sdcreative.core.inversion import FlowPath, Path, Prediction, as_noise, invert
 from sdcreative.core.sampling import Guidance, denoise
 from sdcreative.core.shots import INVERSION_ITERATIONS
-from sdcreative.embeddings import Embeddings, Row
 from sdcreative.models.denoiser import predictor
 from sdcreative.models.samplers import build_sampler
 from sdcreative.models.vae import encode_pictures, to_pixels
+from sdcreative.rendering.embeddings import Embeddings, Row
 
 NOTHING = Guidance(Conditioning(torch.zeros(1, 1, 1)), None, torch.ones(1))
 CONFIG = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012}

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from sdcreative import Between, Blend, Frame, Noise, RenderError, Shot, Studio, Timeline
-from sdcreative.finishing import Finishing
 from sdcreative.models.arriving import Courier, extremes, to_bytes
 from sdcreative.models.vae import decode_latents
-from sdcreative.renderer import Renderer
+from sdcreative.rendering.finishing import Finishing
+from sdcreative.rendering.renderer import Renderer
 from sdcreative.runs.kept import Kept, KeptFrames
 from sdcreative.runs.store import FrameStore
 

@@ -16,11 +16,11 @@ from sdcreative import Studio
 from sdcreative.core.noise import draw_noise
 from sdcreative.core.shots import Blend, Noise, Shot, Sizes
 from sdcreative.core.timeline import Timeline
-from sdcreative.embeddings import Embeddings
 from sdcreative.errors import ModelError
 from sdcreative.models.loading import load_parts
 from sdcreative.models.text import encode
 from sdcreative.models.vae import encode_pictures, to_pixels
+from sdcreative.rendering.embeddings import Embeddings
 
 PROMPT, SEED, STEPS, SCALE = "a bear (in red)", 7, 4, 4.0
 NOISE = draw_noise(SEED, (4, 8, 8))[None]

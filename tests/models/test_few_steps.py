@@ -17,7 +17,7 @@ from sdcreative.models.few_steps import few_step_notes, recognise
 from sdcreative.models.opening import open_model
 from sdcreative.models.places import ModelPlace
 from sdcreative.models.samplers import build_sampler, scheduled
-from sdcreative.planning import plan
+from sdcreative.rendering.planning import plan
 from sdcreative.serving import check_serves
 from tiny_models import edit_json
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from sdcreative import OutputError, Shot, Studio
-from sdcreative.embeddings import Embeddings
 from sdcreative.media.writers import count_frames
 from sdcreative.produce import produce
+from sdcreative.rendering.embeddings import Embeddings
 from sdcreative.retiming import retime
 from sdcreative_plugins.animate import sdcreative_tools
 from sdcreative_plugins.animate.settings import AnimateSettings

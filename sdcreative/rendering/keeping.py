@@ -7,7 +7,7 @@ from types import TracebackType
 
 from PIL import Image
 
-from .runs.kept import Kept, KeptFrames
+from ..runs.kept import Kept, KeptFrames
 
 
 class KeptBeside(Kept):

@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..core.prompt_programme import lengths
+from ..core.sampling import Inpainting, initial_latents
+from ..core.shots import Crossfade, Mixture, Noise, Shot, Trunk
+from ..core.timeline import Timeline
+from ..errors import UsageError
+from ..models.loading import Parts
+from ..models.scheduling import Flight
 from .beginnings import fitted, without_weightless
-from .core.prompt_programme import lengths
-from .core.sampling import Inpainting, initial_latents
-from .core.shots import Crossfade, Mixture, Noise, Shot, Trunk
-from .core.timeline import Timeline
 from .embeddings import Row, remember
-from .errors import UsageError
-from .models.loading import Parts
-from .models.scheduling import Flight
 from .passes import Sampling, SecondPass
 
 REMEMBERED_TRUNKS = 4

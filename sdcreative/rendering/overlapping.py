@@ -17,13 +17,13 @@ from contextlib import ExitStack, closing
 
 from PIL.Image import Image
 
-from .core.stream import ahead
-from .core.timeline import Timeline
+from ..core.stream import ahead
+from ..core.timeline import Timeline
+from ..models.loading import Parts
+from ..runs.kept import Kept, KeptFrames
 from .finishing import Promise
 from .keeping import KeptBeside
-from .models.loading import Parts
 from .renderer import Renderer
-from .runs.kept import Kept, KeptFrames
 
 BATCHES_AHEAD = 2
 """that are launched or have arrived before who asked for the film takes them"""

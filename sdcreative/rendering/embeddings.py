@@ -10,15 +10,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from .core.conditioning import Conditioning, Neighbours, align, blend, fit, pad, stack
-from .core.prompt_programme import Drawn, Programme, Terms, layered, phases, terms_at
-from .core.prompt_syntax import read_prompt
-from .core.prompt_words import Prompt, Prompts, Wording, term_weights
-from .core.sampling import Guidance
-from .core.shots import Blend
-from .models.loading import Parts
-from .models.placement import moved
-from .models.text import encode
+from ..core.conditioning import Conditioning, Neighbours, align, blend, fit, pad, stack
+from ..core.prompt_programme import Drawn, Programme, Terms, layered, phases, terms_at
+from ..core.prompt_syntax import read_prompt
+from ..core.prompt_words import Prompt, Prompts, Wording, term_weights
+from ..core.sampling import Guidance
+from ..core.shots import Blend
+from ..models.loading import Parts
+from ..models.placement import moved
+from ..models.text import encode
 
 REMEMBERED = 64
 

@@ -10,25 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.conditioning import Conditioning
+from ..core.feature_caching import full_calls
+from ..core.features import Remembering
+from ..core.guidance_style import active, share_of
+from ..core.large import Hires
+from ..core.sampling import Inpainting, Predict, denoise, whole_steps
+from ..core.shots import Mixture, Noise, Shot, Sizes, Trunk
+from ..core.timeline import Timeline
+from ..core.windows import whole_axes, windowed
+from ..models.caching import caching_predictors
+from ..models.denoiser import predictor
+from ..models.parts import Parts
+from ..models.samplers import build_sampler, scheduled
+from ..models.scheduling import Flight
+from ..models.seamless import wrapping
+from ..models.transformer import check_wrapping, image_tokens
 from .beginnings import Beginnings
-from .core.conditioning import Conditioning
-from .core.feature_caching import full_calls
-from .core.features import Remembering
-from .core.guidance_style import active, share_of
-from .core.large import Hires
-from .core.sampling import Inpainting, Predict, denoise, whole_steps
-from .core.shots import Mixture, Noise, Shot, Sizes, Trunk
-from .core.timeline import Timeline
-from .core.windows import whole_axes, windowed
 from .embeddings import Embeddings, Row
 from .hires import check_upscale, enlarged, second_flight
-from .models.caching import caching_predictors
-from .models.denoiser import predictor
-from .models.parts import Parts
-from .models.samplers import build_sampler, scheduled
-from .models.scheduling import Flight
-from .models.seamless import wrapping
-from .models.transformer import check_wrapping, image_tokens
 from .planning import area_ratio
 
 

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .core.large import Upscale
-from .core.noise import blend_noise, draw_noise, mix_noise
-from .core.sampling import initial_latents
-from .core.shots import Inversion, Mixture, Noise
-from .errors import UsageError
-from .models.parts import Parts
-from .models.scheduling import Flight
-from .models.vae import decode_latents, encode_pictures, to_pictures, to_pixels
-from .processors.upscale import PACKAGES
+from ..core.large import Upscale
+from ..core.noise import blend_noise, draw_noise, mix_noise
+from ..core.sampling import initial_latents
+from ..core.shots import Inversion, Mixture, Noise
+from ..errors import UsageError
+from ..models.parts import Parts
+from ..models.scheduling import Flight
+from ..models.vae import decode_latents, encode_pictures, to_pictures, to_pixels
+from ..processors.upscale import PACKAGES
 
 _LATENT_MODES = {
     "latent": ("bicubic", True),
@@ -127,7 +127,7 @@ def enlarge_pictures(
     whole = size[0] + 2 * left, size[1] + 2 * top
     around = [_rolled(picture, beside, above) for picture in pictures]
     if kind == "realesrgan":
-        from .processors.realesrgan import Enlarger
+        from ..processors.realesrgan import Enlarger
 
         factor = min(4, max(2, -(-size[0] // width)))
         enlarger = Enlarger(network, factor)

@@ -10,15 +10,15 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from .core.noise import blend_noise, draw_noise, mix_noise
-from .core.shots import Crossfade, Following, Inversion, Mixture, Noise, Shot
+from ..core.noise import blend_noise, draw_noise, mix_noise
+from ..core.shots import Crossfade, Following, Inversion, Mixture, Noise, Shot
+from ..errors import UsageError
+from ..media.image import flatten
+from ..models.loading import Parts
+from ..models.placement import moved
+from ..models.vae import encode_pictures, to_pixels
 from .embeddings import Embeddings, remember
-from .errors import UsageError
 from .inverting import Inverter, missed_by
-from .media.image import flatten
-from .models.loading import Parts
-from .models.placement import moved
-from .models.vae import encode_pictures, to_pixels
 
 REMEMBERED_PICTURES = 4
 

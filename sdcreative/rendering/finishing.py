@@ -15,12 +15,12 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from ..errors import RenderError
+from ..models.arriving import Arriving, Courier, bad_rows, extremes, to_bytes
+from ..models.loading import Parts
+from ..models.vae import as_pictures, spoilt, to_pictures
+from ..runs.kept import Kept
 from .denoising import Prepared
-from .errors import RenderError
-from .models.arriving import Arriving, Courier, bad_rows, extremes, to_bytes
-from .models.loading import Parts
-from .models.vae import as_pictures, spoilt, to_pictures
-from .runs.kept import Kept
 
 Promise = Callable[[], Image]
 """A picture, waited for where it is not there yet; raises what went wrong with it."""

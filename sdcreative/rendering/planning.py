@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from .core.feature_caching import full_calls
-from .core.guidance_style import active, share_of
-from .core.prompt_syntax import read_prompt
-from .core.prompt_words import Prompts, term_weights
-from .core.shots import INVERSION_ITERATIONS, Inversion, Noise, Shot, Trunk
-from .core.timeline import Frame, Timeline
-from .models.sampler_names import check_steps, describe
+from ..core.feature_caching import full_calls
+from ..core.guidance_style import active, share_of
+from ..core.prompt_syntax import read_prompt
+from ..core.prompt_words import Prompts, term_weights
+from ..core.shots import INVERSION_ITERATIONS, Inversion, Noise, Shot, Trunk
+from ..core.timeline import Frame, Timeline
+from ..models.sampler_names import check_steps, describe
 
 
 @dataclass(frozen=True)

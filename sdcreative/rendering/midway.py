@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .core.shots import Blend, Crossfade, Following, Inversion, Mixture, Noise, Shot, Sizes, Trunk
-from .core.walks import Terms, as_terms, seed_arc
+from ..core.shots import Blend, Crossfade, Following, Inversion, Mixture, Noise, Shot, Sizes, Trunk
+from ..core.walks import Terms, as_terms, seed_arc
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -17,18 +17,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .core.continuation import begun
-from .core.noise import blend_noise
-from .core.shots import Following, Shot
-from .core.timeline import Between, Timeline
+from ..core.continuation import begun
+from ..core.noise import blend_noise
+from ..core.shots import Following, Shot
+from ..core.timeline import Between, Timeline
+from ..errors import RenderError
+from ..memory import halving, is_out_of_memory
+from ..models.loading import Parts
+from ..models.seamless import wrapping
+from ..models.vae import decode_latents
+from ..runs.kept import Kept
 from .denoising import Denoiser, Prepared
-from .errors import RenderError
 from .finishing import Finishing, Promise
-from .memory import halving, is_out_of_memory
-from .models.loading import Parts
-from .models.seamless import wrapping
-from .models.vae import decode_latents
-from .runs.kept import Kept
 
 Item = tuple[int, "Prepared | Between | None"]
 """Index of a frame, and what it is made from; None if its picture is in the store."""

@@ -16,14 +16,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from .core.shots import Blend, Noise, Shot
-from .core.timeline import Timeline
+from ..core.shots import Blend, Noise, Shot
+from ..core.timeline import Timeline
+from ..models.float8 import is_float8, parts_in_float8
+from ..models.parts import Parts
+from ..models.quick_decoder import QuickDecoder
+from ..models.vae import decode_latents
+from ..runs.home import previews_folder
 from .denoising import Denoiser
-from .models.float8 import is_float8, parts_in_float8
-from .models.parts import Parts
-from .models.quick_decoder import QuickDecoder
-from .models.vae import decode_latents
-from .runs.home import previews_folder
 
 FORMAT = 1
 """Counted up whenever the same model would give another decoder."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from .core.timeline import Timeline
-from .models.parts import Parts
+from ..core.timeline import Timeline
+from ..models.parts import Parts
 from .planning import plan
 
 if TYPE_CHECKING:
-    from .models.compiling import Compiled
-    from .runs.kept import Kept
+    from ..models.compiling import Compiled
+    from ..runs.kept import Kept
 
 
 class Warming:
@@ -45,7 +45,7 @@ class Warming:
             return None
         if self.choice == "auto" and device.type != "cuda":
             return None
-        from .models.compiling import Compiled, is_worth_it
+        from ..models.compiling import Compiled, is_worth_it
 
         work = plan(timeline, lambda index: kept is None or not kept.finished(index))
         if not is_worth_it(self.choice, device, work.evaluations, size[0] * size[1]):

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .core.inversion import FlowPath, Path, invert
-from .core.sampling import denoise, initial_latents
-from .core.shots import Inversion
+from ..core.inversion import FlowPath, Path, invert
+from ..core.sampling import denoise, initial_latents
+from ..core.shots import Inversion
+from ..errors import UsageError
+from ..models.denoiser import predictor
+from ..models.flow import is_flow
+from ..models.loading import Parts
+from ..models.samplers import build_sampler
+from ..models.transformer import image_tokens
 from .embeddings import Embeddings, Row, remember
-from .errors import UsageError
-from .models.denoiser import predictor
-from .models.flow import is_flow
-from .models.loading import Parts
-from .models.samplers import build_sampler
-from .models.transformer import image_tokens
 
 REMEMBERED = 16
 

@@ -1,0 +1,1 @@
+"""From the shots of a timeline to finished pictures, in batches."""

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ CONTENDERS = {
     "oursc": "sdcreative, no trunk, `compile: on`",
     "oursh": "sdcreative, no trunk, `dtype: bfloat16`",
     "ours": "sdcreative, default coherence",
+    "oursfast0": "sdcreative, no trunk, `speed: fast`",
     "oursfast": "sdcreative, default coherence, `speed: fast`",
 }
 COMPILED = ("c1", "oursc")
@@ -50,6 +52,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ours8": {"coherence": 0.0, "batch_size": 8},
     "oursc": {"coherence": 0.0, "compile": "on"},
     "oursh": {"coherence": 0.0, "dtype": "bfloat16"},
+    "oursfast0": {"coherence": 0.0, "speed": "fast"},
     "oursfast": {"speed": "fast"},
 }
 
@@ -123,7 +126,7 @@ def our_frames(model: str, count: int, chosen: dict[str, Any]) -> Iterator[np.nd
         compiling=settings.compile,
         report=lambda line: print(line, file=sys.stderr),
     )
-    film = timeline(settings)
+    film = replace(timeline(settings), **settings.sampling())
     if settings.compile == "on":
         # The first batch has all shapes; the same studio keeps what it has compiled.
         first = studio.render(film, batch_size=settings.batch_size)

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sdcreative import DataError
+from sdcreative.models.cpu.quickening import quicken
 
 from .checkpoint import drop_later_rows, load_checkpoint, save_checkpoint, uninterrupted
 from .curve import draw_curve
@@ -79,6 +80,7 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     log, checkpoint = run / "log.jsonl", run / "checkpoint.pt"
     bundle = nn.ModuleDict(objective.modules).to(accelerator.device).train()
+    quicken(bundle)
     optimizer: Any = torch.optim.AdamW(
         [p for p in bundle.parameters() if p.requires_grad],
         lr=schedule.learning_rate,

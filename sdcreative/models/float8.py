@@ -107,7 +107,7 @@ def convertible(denoiser: nn.Module) -> list[str]:
     return [
         name
         for name, module in denoiser.named_modules()
-        if type(module) is nn.Linear
+        if isinstance(module, nn.Linear)
         and "transformer_blocks." in name
         and "norm" not in name
         and module.in_features % _MULTIPLE == 0

@@ -62,6 +62,8 @@ def load_parts(
     """
     import torch
 
+    from .cpu.quickening import quicken
+
     settle_device(device, dtype)
     place = as_place(place)
     model = open_model(place)
@@ -96,6 +98,9 @@ def load_parts(
         for module in (modules[model.family.denoiser], modules["vae"]):
             # The order in which tensor cores take convolutions; of other weights nothing changes.
             module.to(memory_format=torch.channels_last)
+    else:
+        for module in modules.values():
+            quicken(module, mapped=low_memory)
     text = modules["text_encoder"].config
     parts = Parts(
         family=model.family,

@@ -161,7 +161,8 @@ def test_a_shallow_call_is_taken_whole_by_torch_compile(tiny_checkpoint: Path) -
     full, shallow = full_and_shallow(parts.unet, 1)
     _, features = full(*told)
     compiled = torch.compile(shallow, backend="eager", fullgraph=True)
-    assert torch.equal(compiled(*told, features), shallow(*told, features))
+    # Linear layers compute by another library when compiled, so sums are in another order.
+    torch.testing.assert_close(compiled(*told, features), shallow(*told, features))
 
 
 class Filling:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from ...errors import ModelError
 from ..checks import check_weights_file, compare_shapes, read_json
+from ..cpu.quickening import quicken
 from ..strangers import shown
 from .pair import PictureText
 from .pixels import Preparation
@@ -228,6 +229,8 @@ def open_locked(name: str, folder: Path, device: torch.device) -> PictureText:
             f"{folder} was trained beside a text encoder of width {pair.shape.text_width}; "
             f"{model / TEXT_ENCODER} has {encoder.config.hidden_size}"
         )
+    quicken(pair)
+    quicken(encoder)
     words = clip_words(model / TOKENIZER, encoder.config.max_position_embeddings)
     scale = float(pair.logit_scale.exp())
     return PictureText(name, scale, None, _Pictures(pair), LockedTexts(encoder, words, pair))

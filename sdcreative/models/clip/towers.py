@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ..checks import check_weights_file, read_json
+from ..cpu.quickening import quicken
 from ..empty import build_empty
 from ..loading import quiet
 from ..shards import find_shards
@@ -59,6 +60,7 @@ def open_pair(
     """
     kind = str(config["model_type"])
     module = _read(folder, kind, config).to(device)
+    quicken(module)
     said = read_json(folder / PREPARATION, "the pair") if (folder / PREPARATION).is_file() else None
     text: TextTower | None = None
     picture: PictureTower | None = None

@@ -69,7 +69,7 @@ class Driver:
         self.follows = looks_back(timeline)
         self._tasks: deque[Task] = deque()
         self._is_cut = False
-        self._started = 0
+        self._places: set[int] = set()
         self._in_flight: dict[int, list[Task]] = {}
         self._losses: dict[object, int] = {}
         self._held: dict[int, bytes] = {}
@@ -105,7 +105,7 @@ class Driver:
         if self.follows and places > 1:
             places = 1
             self.report("every frame follows the one before: one worker renders this film")
-        self._started = places
+        self._places = set(range(places))
         for place in range(places):
             self.executor.start(place, self.order)
 
@@ -197,7 +197,7 @@ class Driver:
         """
         for already in range(IN_FLIGHT):
             for place, tasks in self._in_flight.items():
-                idle = self._started - sum(1 for others in self._in_flight.values() if others)
+                idle = len(self._places) - sum(1 for others in self._in_flight.values() if others)
                 if len(tasks) != already or len(self._tasks) <= (idle if already else 0):
                     continue
                 if self._may_begin(self._tasks[0]):
@@ -221,6 +221,8 @@ class Driver:
     def _replace(self, place: int, lost: Lost) -> None:
         """Start a worker in place of one that is gone, and have its frames made first.
 
+        Where none can be started, the others go on without.
+
         Raises:
             RenderError: too many are gone already.
         """
@@ -229,6 +231,11 @@ class Driver:
         over: object = ("task", tasks[0].number) if tasks else place
         self._losses[over] = self._losses.get(over, 0) + 1
         again = [one for task in tasks if (one := self._remaining(task)) is not None]
+        if self._losses[over] >= ATTEMPTS and not tasks and len(self._places) > 1:
+            self._places.remove(place)
+            self.report(f"{name} cannot be started ({lost.reason}); the others go on without it")
+            self._feed()
+            return
         if self._losses[over] >= ATTEMPTS:
             what = f"over frames {_words(tasks[0])}" if tasks else "before any frame"
             raise RenderError(

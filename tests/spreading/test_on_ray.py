@@ -34,13 +34,14 @@ def test_two_ray_workers_one_of_them_killed_make_the_film_of_one_process(
     def keep_file(self: KeptFrames, index: int, data: bytes) -> None:
         honest_keep(self, index, data)
         arrived.append(index)
-        if len(arrived) == 3:
+        if len(arrived) == 1:
             ray.kill(clusters[0]._actors[0])
 
     monkeypatch.setattr(RayCluster, "start", start)
     monkeypatch.setattr(KeptFrames, "keep_file", keep_file)
     said = render("film/", Spread(count=2, ray="local", plugins=False))
-    assert len(clusters) == 3
+    # The other one may have done it all before a new one is there.
+    assert len(clusters) in (2, 3)
     assert any("Ray worker" in line and "was lost" in line for line in said)
     assert (frames(), pictures()) == made
     assert not ray.is_initialized()

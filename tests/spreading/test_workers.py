@@ -48,6 +48,21 @@ def kill_at(count: int, victim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KeptFrames, "keep_file", keep_file)
 
 
+def kill_all_after(
+    count: int, started: list[ForkedProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kill every worker as soon as it is there, but for so many."""
+    honest = processes.launch
+
+    def launch(*args: Any) -> Any:
+        process = honest(*args)
+        if len(started) > count:
+            process.kill()
+        return process
+
+    monkeypatch.setattr(processes, "launch", launch)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -79,19 +94,26 @@ def test_a_worker_that_is_killed_is_replaced_and_the_film_is_the_same(
     assert (frames(), pictures()) == made
 
 
+def test_a_place_where_no_worker_starts_is_done_without(
+    alone: Any, started: list[ForkedProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = alone()
+    kill_all_after(2, started, monkeypatch)  # all that come in place of others
+    kill_at(1, lambda: started[0], monkeypatch)
+    said = render("film/", TWO)
+    assert (
+        "worker 1 on cpu cannot be started (killed by signal 9); the others go on without it"
+        in said
+    )
+    assert len(started) == 5
+    assert (frames(), pictures()) == made
+
+
 def test_workers_that_are_lost_again_and_again_end_the_film_and_what_is_finished_is_kept(
     home: Any, started: list[ForkedProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home("two")
-    honest = processes.launch
-
-    def launch(*args: Any) -> Any:
-        process = honest(*args)
-        if len(started) > 2:  # all that come in place of others
-            process.kill()
-        return process
-
-    monkeypatch.setattr(processes, "launch", launch)
+    kill_all_after(1, started, monkeypatch)
     kill_at(1, lambda: started[0], monkeypatch)
     with pytest.raises(RenderError, match=r"was lost \(killed by signal 9\), the third before any"):
         render("two/", TWO)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
@@ -106,17 +102,6 @@ def measure(
         *verdict,
         seconds,
     )
-
-
-def step_seconds(log: Path) -> float:
-    """Seconds of a step, from a training's log: the median over its lines.
-
-    A line's speed is that since the beginning, looks at pictures included; between most lines
-    there is no look, so that the median is that of steps alone.
-    """
-    rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
-    ends = [(0, 0.0), *((row["step"], row["step"] / row["steps_per_second"]) for row in rows)]
-    return median((later - sooner) / (b - a) for (a, sooner), (b, later) in pairwise(ends))
 
 
 def as_drawings(pictures: Sequence[np.ndarray], name: str, side: int) -> list[Drawing]:

@@ -9,9 +9,8 @@ training is used.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from sdcreative.models.building import build_scheduler
-from sdcreative.models.loading import Parts
 
 
 @dataclass(frozen=True)
@@ -47,27 +45,18 @@ class Item:
     captions: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """The rows (n, width) at the end, and seconds of a step, the median over portions of them."""
-
-    rows: Tensor
-    seconds: float
-
-
 PORTION = 25
 """steps that are timed together"""
 
 
 def learn_reference(
-    parts: Parts,
+    parts: Any,
     token: str,
     began: Tensor,
     items: Sequence[Item],
     recipe: Recipe,
-    report: Callable[[str], None],
-) -> Outcome:
-    """Train; the model given is changed, as it learns the word for good.
+) -> Generator[float, None, Tensor]:
+    """Train, a portion of steps at a time; the model given learns the word for good.
 
     Args:
         parts: a model with one text encoder that predicts epsilon or v.
@@ -75,7 +64,12 @@ def learn_reference(
         began: its first rows (n, width).
         items: what to learn from.
         recipe: how.
-        report: prints one line.
+
+    Yields:
+        Seconds of a step, after every ``PORTION`` of them.
+
+    Returns:
+        The rows (n, width) at the end.
     """
     words = add_words(parts, token, began)
     table = parts.text_encoder.get_input_embeddings().weight
@@ -86,24 +80,24 @@ def learn_reference(
     kept[-len(began) :] = False
     generator = torch.Generator().manual_seed(recipe.seed)
     drawn = draw(len(items), generator)
-    times, last = [], time.perf_counter()
-    for step in range(1, recipe.steps + 1):
-        chosen = [items[next(drawn)] for _ in range(recipe.batch)]
-        loss = loss_of(parts, chosen, words, recipe.flip, generator)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        with torch.no_grad():
-            table[kept] = original[kept]
-        if step % PORTION == 0 or step == recipe.steps:
-            now = time.perf_counter()
-            times.append((now - last) / ((step - 1) % PORTION + 1))
-            last = now
-            report(f"reference {step}/{recipe.steps}  loss {loss.item():.4f}")
-    return Outcome(table[~kept].detach().clone(), median(times))
+    done = 0
+    while done < recipe.steps:
+        portion = min(PORTION, recipe.steps - done)
+        began_at = time.perf_counter()
+        for _ in range(portion):
+            chosen = [items[next(drawn)] for _ in range(recipe.batch)]
+            loss = loss_of(parts, chosen, words, recipe.flip, generator)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            with torch.no_grad():
+                table[kept] = original[kept]
+        done += portion
+        yield (time.perf_counter() - began_at) / portion
+    return table[~kept].detach().clone()
 
 
-def add_words(parts: Parts, token: str, began: Tensor) -> str:
+def add_words(parts: Any, token: str, began: Tensor) -> str:
     """Put the word into tokenizer and table; returns what stands for it in a caption."""
     words = [token, *(f"{token}_{number}" for number in range(1, len(began)))]
     parts.tokenizer.add_tokens(words)
@@ -120,7 +114,7 @@ def draw(count: int, generator: torch.Generator) -> Iterator[int]:
 
 
 def loss_of(
-    parts: Parts, items: Sequence[Item], words: str, flip: float, generator: torch.Generator
+    parts: Any, items: Sequence[Item], words: str, flip: float, generator: torch.Generator
 ) -> Tensor:
     """Mean squared error of what the U-Net predicts."""
 

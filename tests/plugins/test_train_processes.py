@@ -89,6 +89,7 @@ train(Regression(ranks), plan, Path(sys.argv[1]), accelerator, lambda line: None
 counts = _of_all_processes(torch.tensor([1, rank]))
 first = _of_first_process(torch.full((2,), 5.0 + rank))
 print(accelerator.num_processes, counts.tolist(), first.tolist())
+accelerator.wait_for_everyone()
 accelerator.end_training()
 """
 

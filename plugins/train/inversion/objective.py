@@ -83,10 +83,13 @@ class WordObjective:
         """Pictures of a step, and where their noise is from; the same for the same step."""
         schedule = self.settings.schedule
         rng = np.random.default_rng([schedule.seed, step, part])
+        # Alike in all of a batch, as each caption is encoded once.
+        phrase = rng.random()
         places, captions = [], []
         for picture in self.order.at(step * schedule.accumulate + part):
             place = int(rng.choice(self.variants[picture]))
-            caption = str(rng.choice(self.captions[place]))
+            said = self.captions[place]
+            caption = said[int(phrase * len(said))]
             dropped = rng.random() < self.settings.loss.caption_dropout
             places.append(place)
             captions.append(PLACE if dropped else caption)

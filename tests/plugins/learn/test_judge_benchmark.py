@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 import learning_measures
 import learning_reference
+import learning_turns
 from emoji_classifier import Classifier
 from learning_measures import Figures
 from learning_reference import Item, Recipe
@@ -53,12 +51,38 @@ def test_a_background_is_obeyed_where_it_has_the_colour_asked_for() -> None:
     assert learning_measures.obeyed(pixels, ["blue", "blue", "blue", "pink"]) == 0.5
 
 
-def test_steps_are_timed_without_the_looks_between_them(tmp_path: Path) -> None:
-    # Ten steps take a second; a look after step 20 takes a hundred.
-    ends = [(10, 1.0), (20, 2.0), (30, 103.0), (40, 104.0), (50, 105.0)]
-    lines = [json.dumps({"step": a, "steps_per_second": a / b}) for a, b in ends]
-    (tmp_path / "log.jsonl").write_text("\n".join(lines))
-    assert learning_measures.step_seconds(tmp_path / "log.jsonl") == pytest.approx(0.1)
+class Other:
+    """The other end of the connection: two portions of a tenth of a second, then rows."""
+
+    def __init__(self) -> None:
+        self.answers = [(0.1, None), (0.2, None), (None, torch.ones(2, 3))]
+
+    def send(self, _: object) -> None:
+        pass
+
+    def recv(self) -> tuple[float | None, torch.Tensor | None]:
+        return self.answers.pop(0)
+
+
+def test_steps_are_timed_in_turn_and_without_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(learning_turns.time, "perf_counter", lambda: now[0])
+    lines: list[str] = []
+    beside = learning_turns.Beside(Other())  # type: ignore[arg-type]
+    report = beside.after(lines.append)
+    for seconds, line in [
+        (50, "learn 0/50  validation 0.2  similarity 0.00  editability 1.00  (best so far)"),
+        (2, "learn 20/50  loss 0.1850  7.45 steps/s"),
+        (100, "learn 20/50  validation 0.1  similarity 0.50  editability 1.00  (best so far)"),
+        (3, "learn 50/50  loss 0.1850  7.45 steps/s"),
+        (1, "<toy> written to toy.safetensors"),
+    ]:
+        now[0] += seconds
+        report(line)
+    assert beside.ours == pytest.approx([0.1, 0.1])
+    assert beside.theirs == [0.1, 0.2]
+    assert torch.equal(beside.rows(lines.append), torch.ones(2, 3))
+    assert lines[-1] == "<toy> written to toy.safetensors"
 
 
 def test_the_table_has_a_column_for_each_word() -> None:
@@ -86,17 +110,22 @@ def test_the_reference_moves_its_rows_alone(studio: Studio) -> None:
     began = table[[5, 9]]
     items = [Item(plain(one).repeat(1, 1, 2, 2)[0], ("a {}",)) for one in ("red", "blue")]
     recipe = Recipe(steps=2, batch=2, learning_rate=1e-3)
-    lines: list[str] = []
-    found = learning_reference.learn_reference(parts, "<toy>", began, items, recipe, lines.append)
+    training = learning_reference.learn_reference(parts, "<toy>", began, items, recipe)
+    seconds, rows = [], None
+    while rows is None:
+        try:
+            seconds.append(next(training))
+        except StopIteration as end:
+            rows = end.value
     after = parts.text_encoder.get_input_embeddings().weight.detach()
     assert torch.equal(after[: len(table)], table)
-    assert torch.equal(after[len(table) :], found.rows)
+    assert torch.equal(after[len(table) :], rows)
     # Adam's first steps are as long as the learning rate, which is that of both pictures.
-    moved = (found.rows - began).abs()
+    moved = (rows - began).abs()
     assert recipe.rate == 2e-3
     assert 1e-3 < float(moved.median()) < 2 * recipe.rate + 1e-4
-    assert found.seconds > 0
-    assert len(lines) == 1
+    assert len(seconds) == 1
+    assert seconds[0] > 0
 
 
 def test_the_reference_predicts_what_the_model_was_trained_to(studio: Studio) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,11 +29,14 @@ class Target:
         dtype: that they are cast to.
         mapped: whether those that need no change may stay in their file, from which they are read
             when they are used.
+        channels_last: whether weights of convolutions lie in the order in which tensor cores and
+            oneDNN take them; nothing else changes.
     """
 
     device: torch.device
     dtype: torch.dtype
     mapped: bool = False
+    channels_last: bool = False
 
 
 def bytes_of(module: Any, dtype: torch.dtype) -> int:
@@ -72,7 +75,7 @@ def fill(
         wide = _is_t5(part) and key.endswith(".wo.weight") and dtype == torch.float16
         wanted = torch.float32 if wide else dtype
         if not (target.mapped and device.type == "cpu" and tensor.dtype == wanted):
-            tensor = _place(part, tensor, path, device, wanted)
+            tensor = _place(part, tensor, path, replace(target, dtype=wanted))
         if not _is_finite(tensor):
             raise ModelError(
                 f"weights of {part} hold NaN or infinity as {str(dtype).removeprefix('torch.')} "
@@ -102,13 +105,15 @@ def _is_finite(tensor: Any) -> bool:
     return isfinite(least) and isfinite(largest)
 
 
-def _place(part: str, tensor: Any, path: Path, device: Any, dtype: Any) -> Any:
+def _place(part: str, tensor: Any, path: Path, target: Target) -> Any:
     """A copy that no longer needs the file."""
     import torch
 
-    wanted = dtype if tensor.is_floating_point() else tensor.dtype
+    device, wanted = target.device, target.dtype if tensor.is_floating_point() else tensor.dtype
+    last = target.channels_last and tensor.dim() == 4
+    order = torch.channels_last if last else torch.contiguous_format
     try:
-        return tensor.to(device=device, dtype=wanted, copy=True).contiguous()
+        return tensor.to(device=device, dtype=wanted, copy=True, memory_format=order)
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "llocat" not in str(error):
             raise

@@ -62,7 +62,7 @@ def load_parts(
     """
     import torch
 
-    from .cpu.quickening import quicken
+    from .cpu.quickening import lies_last, quicken
 
     settle_device(device, dtype)
     place = as_place(place)
@@ -88,19 +88,21 @@ def load_parts(
         None if device.type == "cpu" else free_memory(device),
         low_memory,
     )
-    target = Target(device if plan == "resident" else torch.device("cpu"), dtype, mapped=low_memory)
+    resident = plan == "resident"
+    target = Target(
+        device if resident else torch.device("cpu"),
+        dtype,
+        mapped=low_memory,
+        channels_last=resident and lies_last(device, dtype),
+    )
     for part, module in modules.items():
         state, path, release = model.weights(part, module)
         fill(part, module, state, path, model.build, release, target)
-    if plan != "resident":
-        spread(plan, modules, model.family.denoiser, device)
-    elif device.type == "cuda":
-        for module in (modules[model.family.denoiser], modules["vae"]):
-            # The order in which tensor cores take convolutions; of other weights nothing changes.
-            module.to(memory_format=torch.channels_last)
-    else:
+    if resident:
         for module in modules.values():
             quicken(module, mapped=low_memory)
+    else:
+        spread(plan, modules, model.family.denoiser, device)
     text = modules["text_encoder"].config
     parts = Parts(
         family=model.family,

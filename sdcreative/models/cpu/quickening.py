@@ -28,5 +28,10 @@ def quicken(module: Any, *, mapped: bool = False) -> None:
     keep_memory()
     if pays():
         to_onednn(module)
-    if first.dtype == torch.float32 and not mapped:
+    if lies_last(first.device, first.dtype) and not mapped:
         module.to(memory_format=torch.channels_last)
+
+
+def lies_last(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a device computes convolutions faster whose weights are in ``channels_last``."""
+    return device.type == "cuda" or (device.type == "cpu" and dtype == torch.float32)

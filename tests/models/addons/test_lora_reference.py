@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ def fused(checkpoint: Path, lora: Path, scale: float, folder: Path) -> Path:
     pipeline.fuse_lora(lora_scale=scale)
     pipeline.unload_lora_weights()
     pipeline.save_pretrained(folder)
+    # Saved settings of a scheduler name what was only its own default, and bind other samplers.
+    shutil.copytree(checkpoint / "scheduler", folder / "scheduler", dirs_exist_ok=True)
     return folder
 
 

@@ -37,6 +37,7 @@ _HOMES = {
     "Arc": ".core.timeline",
     "Between": ".core.timeline",
     "Frame": ".core.timeline",
+    "MAX_FRAMES": ".core.timeline",
     "Retiming": ".core.timeline",
     "Sound": ".core.timeline",
     "Timeline": ".core.timeline",
@@ -77,7 +78,6 @@ _HOMES = {
     "FrameNumber": ".scheduled",
     "frames_once": ".scheduled",
     "read_schedule": ".scheduled",
-    "MAX_FRAMES": ".scheduled",
     "Scheduled": ".scheduled",
     "SizesSettings": ".setting_groups",
     "RenderSettings": ".settings",
@@ -117,7 +117,7 @@ if TYPE_CHECKING:
         Sizes,
         Trunk,
     )
-    from .core.timeline import Arc, Between, Frame, Retiming, Sound, Timeline
+    from .core.timeline import MAX_FRAMES, Arc, Between, Frame, Retiming, Sound, Timeline
     from .core.timing import Position, positions
     from .core.walks import seed_arc, seed_circle, seed_curve, seed_orbit
     from .core.wandering import seed_wander
@@ -145,7 +145,6 @@ if TYPE_CHECKING:
     from .provenance import read_provenance
     from .provenance.writing import job_tags
     from .scheduled import (
-        MAX_FRAMES,
         Ease,
         FrameNumber,
         Scheduled,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from .core.easing import find_easing
+from .core.timeline import MAX_FRAMES as MAX_FRAMES
 from .errors import UsageError
 from .presets.faults import SettingError
 from .settings import RenderSettings, Strict
@@ -15,8 +16,6 @@ from .settings import RenderSettings, Strict
 if TYPE_CHECKING:
     from .core.expressions import Hearing
     from .core.schedules import Schedule
-
-MAX_FRAMES = 1_000_000
 
 
 def known_easing(name: str) -> str:

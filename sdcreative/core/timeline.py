@@ -19,6 +19,9 @@ from .spacing import Spacing
 if TYPE_CHECKING:
     from ..spectral.score import Score
 
+MAX_FRAMES = 3_000_000
+"""of a film: 27 hours at 30 a second"""
+
 Seamless = Literal["", "x", "y", "xy"]
 Linears = Literal["auto", "float8"]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from ..core.feature_caching import full_calls
 from ..core.guidance_style import active, share_of
 from ..core.prompt_syntax import read_prompt
-from ..core.prompt_words import Prompts, term_weights
+from ..core.prompt_words import term_weights
 from ..core.shots import INVERSION_ITERATIONS, Inversion, Noise, Shot, Trunk
 from ..core.timeline import Frame, Timeline
 from ..models.sampler_names import check_steps, describe
@@ -86,8 +87,8 @@ def plan(
     probes, probing = 0, _Calls()
     if (retiming := timeline.retiming) is not None:
         probes = retiming.segments * retiming.probes
-        probe = replace(timeline, steps=retiming.steps)
-        probing = _evaluations(probe, retiming.shot(0, 0.0), 0).times(probes)
+        probe = _Counting(replace(timeline, steps=retiming.steps))
+        probing = probe.of(retiming.shot(0, 0.0), 0).times(probes)
     return Plan(
         len(timeline),
         timeline.length,
@@ -119,8 +120,9 @@ def _calls_by_shot(
     composes: Callable[[int], bool],
     sizes: tuple[tuple[int, int], tuple[int, int]] | None,
 ) -> Iterator[tuple[int, _Calls]]:
-    sampler = describe(timeline.sampler)
-    total = sampler.unet_calls(timeline.steps)
+    counting = _Counting(timeline)
+    steps, hires = timeline.steps, timeline.hires
+    again = None if hires is None else _Counting(replace(timeline, steps=hires.steps or steps))
     grown = 0
     trunk: Trunk | None = None
     inverted: set[Inversion] = set()
@@ -128,25 +130,29 @@ def _calls_by_shot(
         if not isinstance(frame, Shot) or not composes(index):
             continue
         calls = _Calls()
-        start = timeline.steps - round(timeline.steps * frame.strength)
+        start = steps - round(steps * frame.strength)
         if frame.trunk is not None:
             start = frame.trunk.steps
-            if trunk is None or replace(frame.trunk, steps=trunk.steps) != trunk:
+            if trunk is None or not same_path(frame.trunk, trunk):
                 trunk, grown = frame.trunk, 0
-            calls += _evaluations(timeline, trunk, grown, start)
+            calls += counting.of(trunk, grown, start)
             grown = max(grown, start)
-        calls += _evaluations(timeline, frame, start)
-        if (hires := timeline.hires) is not None:
-            second = replace(timeline, steps=hires.steps or timeline.steps)
+        calls += counting.of(frame, start)
+        if hires is not None and again is not None:
             scale = frame.guidance_scale if hires.guidance_scale is None else hires.guidance_scale
             larger = replace(frame, guidance_scale=scale, trunk=None)
-            again = _evaluations(second, larger, hires.first_step(second.steps))
-            calls += again.times(area_ratio(*sizes) if sizes else round(hires.scale**2))
+            second = again.of(larger, hires.first_step(again.steps))
+            calls += second.times(area_ratio(*sizes) if sizes else round(hires.scale**2))
         for one in _inversions(frame) - inverted:
             inverted.add(one)
-            forwards = total * _passes(one, timeline.prompts)
-            calls += _Calls(timeline.steps * INVERSION_ITERATIONS + forwards)
+            forwards = counting.total * counting.passes(one)
+            calls += _Calls(steps * INVERSION_ITERATIONS + forwards)
         yield index, calls
+
+
+def same_path(one: Trunk, other: Trunk) -> bool:
+    """Whether two trunks differ in length at most, so that one goes on where the other ends."""
+    return one is other or replace(one, steps=other.steps) == other
 
 
 def area_ratio(first: tuple[int, int], second: tuple[int, int]) -> int:
@@ -154,28 +160,46 @@ def area_ratio(first: tuple[int, int], second: tuple[int, int]) -> int:
     return max(1, round(second[0] * second[1] / (first[0] * first[1])))
 
 
-def _evaluations(
-    timeline: Timeline, wanted: Shot | Trunk, start: int, stop: int | None = None
-) -> _Calls:
-    """U-Net evaluations of one picture from a step up to another; with None to the end."""
-    sampler, steps = describe(timeline.sampler), timeline.steps
-    total = sampler.unet_calls(steps)
-    end = total if stop is None else min(total, sampler.calls * stop)
-    passes = _passes(wanted, timeline.prompts)
-    guided = tuple(active(timeline.guidance, share_of(step, steps)) for step in range(steps))
-    caching = timeline.caching
-    full = () if caching is None else full_calls(caching, total, sampler.calls, guided)
-    begin = min(total, sampler.calls * start)
-    # What goes on from a trunk has the trunk's features; what begins in the middle has none.
-    goes_on = isinstance(wanted, Trunk) or wanted.trunk is not None
-    count = shallow = widest = 0
-    for call in range(begin, end):
-        rows = passes if guided[call // sampler.calls] or passes > 2 else 1
-        count += rows
-        widest = max(widest, rows)
-        if full and not full[call] and (goes_on or call > begin):
-            shallow += rows
-    return _Calls(count, shallow, widest)
+class _Counting:
+    """Counts U-Net evaluations of a timeline's pictures; what was counted once is remembered."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        sampler, self.steps = describe(timeline.sampler), timeline.steps
+        self.total, self._each = sampler.unet_calls(self.steps), sampler.calls
+        shares = (share_of(step, self.steps) for step in range(self.steps))
+        self._guided = tuple(active(timeline.guidance, share) for share in shares)
+        caching = timeline.caching
+        self._full = (
+            () if caching is None else full_calls(caching, self.total, self._each, self._guided)
+        )
+        self._read = cache(partial(read_prompt, prompts=timeline.prompts))
+        self._between = cache(self._counted)
+
+    def of(self, wanted: Shot | Trunk, start: int, stop: int | None = None) -> _Calls:
+        """Those of one picture from a step up to another; with None to the end."""
+        end = self.total if stop is None else min(self.total, self._each * stop)
+        # What goes on from a trunk has the trunk's features; what begins in the middle has none.
+        goes_on = isinstance(wanted, Trunk) or wanted.trunk is not None
+        begin = min(self.total, self._each * start)
+        return self._between(begin, end, self.passes(wanted), goes_on)
+
+    def _counted(self, begin: int, end: int, passes: int, goes_on: bool) -> _Calls:
+        count = shallow = widest = 0
+        for call in range(begin, end):
+            rows = passes if self._guided[call // self._each] or passes > 2 else 1
+            count += rows
+            widest = max(widest, rows)
+            if self._full and not self._full[call] and (goes_on or call > begin):
+                shallow += rows
+        return _Calls(count, shallow, widest)
+
+    def passes(self, wanted: Shot | Trunk | Inversion) -> int:
+        """Evaluations of a step in which guidance acts."""
+        prompt = wanted.prompt
+        end = None if prompt.end is None else self._read(prompt.end)
+        weights = term_weights(self._read(prompt.start), end, prompt.t)
+        drawn = [weight for weight in weights if weight]
+        return 1 if wanted.guidance_scale == 1 and drawn == [1] else 1 + max(1, len(drawn))
 
 
 def _asked_once(timeline: Timeline) -> Timeline:
@@ -201,11 +225,3 @@ def _inversions(shot: Shot) -> set[Inversion]:
     noise = shot.trunk.noise if shot.trunk else shot.noise
     ends = (noise.start, noise.end) if isinstance(noise, Noise) else ()
     return {end for end in ends if isinstance(end, Inversion)}
-
-
-def _passes(wanted: Shot | Trunk | Inversion, prompts: Prompts) -> int:
-    prompt = wanted.prompt
-    end = None if prompt.end is None else read_prompt(prompt.end, prompts)
-    weights = term_weights(read_prompt(prompt.start, prompts), end, prompt.t)
-    drawn = [weight for weight in weights if weight]
-    return 1 if wanted.guidance_scale == 1 and drawn == [1] else 1 + max(1, len(drawn))

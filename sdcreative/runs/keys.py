@@ -7,6 +7,7 @@ import json
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from PIL import Image
@@ -37,6 +38,10 @@ SAMPLING = (
 """Fields of a timeline that are part of all its keys where they are not the default."""
 
 REMEMBERED_PICTURES = 16
+LENGTH = 32
+"""hexadecimal digits of a key"""
+
+_SIMPLE = (str, int, float, bool, type(None))
 
 
 def frame_keys(
@@ -65,6 +70,8 @@ def frame_keys(
     for field in fields(timeline):
         if field.name in SAMPLING and (given := getattr(timeline, field.name)) != field.default:
             common.append([field.name, _plain(given, pictures)])
+    digest = _Digests(common)
+    speaks = cache(has_syntax)
     shots: deque[str] = deque(maxlen=timeline.voices)
     firsts: list[str] = []
     first: str | None = None
@@ -76,14 +83,14 @@ def frame_keys(
                 raise RenderError(f"frame {index}: a Between comes before the first shot")
             waiting.append(frame.t)
             continue
-        made_from = [*common, _plain(frame, pictures)]
-        if timeline.prompts == "weighted" and any(map(has_syntax, _texts(made_from[-1]))):
+        made_from = [_plain(frame, pictures)]
+        if timeline.prompts == "weighted" and any(map(speaks, _texts(made_from[-1]))):
             made_from.append(["prompts", SYNTAX])
         if isinstance(frame.image, Following):
             if len(shots) < timeline.voices:
                 raise RenderError(f"frame {index}: follows the shot before it, but there is none")
             made_from += [shots[0], firsts[index % timeline.voices]]
-        key = _digest(made_from)
+        key = digest.of(made_from)
         for t in waiting:
             yield _digest(["between", before, key, t])
         waiting = []
@@ -99,25 +106,53 @@ def frame_keys(
         raise RenderError("the last frame of a timeline is a Between; end with a shot")
 
 
+class _Digests:
+    """Digests of lists in JSON that begin alike; the beginning is digested once."""
+
+    def __init__(self, common: list[Any]) -> None:
+        self._begun = hashlib.sha256(_json(common)[:-1] + b",")
+
+    def of(self, rest: list[Any]) -> str:
+        """The digest of the beginning with one or more values behind."""
+        digest = self._begun.copy()
+        digest.update(_json(rest)[1:])
+        return digest.hexdigest()[:LENGTH]
+
+
 def _digest(value: Any) -> str:
+    return hashlib.sha256(_json(value)).hexdigest()[:LENGTH]
+
+
+def _json(value: Any) -> bytes:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
+    return text.encode("ascii")
 
 
 def _plain(value: Any, pictures: _Pictures) -> Any:
     """JSON of a shot; what has its default is left out, so that new settings change no key."""
-    if is_dataclass(value) and not isinstance(value, type):
+    kind: Any = type(value)
+    if kind in _SIMPLE:
+        return value
+    if (known := _defaults(kind)) is not None:
         named = {}
-        for field in fields(value):
-            given = getattr(value, field.name)
-            if field.default is MISSING or given != field.default:
-                named[field.name] = _plain(given, pictures)
-        return [type(value).__name__, named]
+        for name, default in known:
+            given = getattr(value, name)
+            if default is MISSING or (given is not default and given != default):
+                named[name] = _plain(given, pictures)
+        return [kind.__name__, named]
     if isinstance(value, Image.Image):
         return ["picture", pictures.digest(value)]
     if isinstance(value, list | tuple):
         return [_plain(entry, pictures) for entry in value]
     return value
+
+
+@cache
+def _defaults(kind: type) -> tuple[tuple[str, Any], ...] | None:
+    """Names of a dataclass's fields, and their defaults; None of another type."""
+    if not is_dataclass(kind):
+        return None
+    return tuple((field.name, field.default) for field in fields(kind))
 
 
 def _texts(value: Any) -> Iterator[str]:

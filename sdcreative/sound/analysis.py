@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy
 
+from ..core.timeline import MAX_FRAMES
 from ..errors import UsageError
 from ..media.sound_files import sound_info
 from .beats import find_phase, mean_tempo, track_beats
@@ -20,7 +21,6 @@ from .settings import Audio, Drive
 
 __all__ = ["Audio", "Heard", "hear", "sound_seconds"]
 
-MAX_FRAMES = 1_000_000
 BEATS_PER_BAR = 4
 # Heard beside the film, so that the tempo of a short piece is known too.
 _CONTEXT = 15.0
@@ -127,7 +127,7 @@ def hear(audio: Audio, fps: float, frames: int) -> Heard:
     Args:
         audio: the file, and where the film begins in it.
         fps: frames per second of the film, more than 0.
-        frames: number of its frames, 1 to 1,000,000.
+        frames: number of its frames, 1 to 3,000,000.
 
     Raises:
         DataError: no sound file, one that is over where the film begins, that does not decode, or

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from math import ceil
 
 from ..core.prompt_syntax import has_syntax
 from ..core.shots import Blend, Following, Shot, Trunk
 from ..core.timeline import Between, Timeline
-from ..rendering.planning import evaluations_by_shot
+from ..rendering.planning import evaluations_by_shot, same_path
 
 DECODING = 3
 """U-Net evaluations that decoding a picture takes as long as: 2514 to 803 GFLOP in Stable
@@ -178,7 +178,7 @@ def compose(
             continue
         kind = _kind(frame, timeline.steps)
         if not batches or count >= batch_size or kind != kinds:
-            joined = trunk is not None and _path(frame.trunk) == _path(trunk)
+            joined = bool(trunk and frame.trunk and same_path(frame.trunk, trunk))
             batches.append(Batch(opens, index, index, joined, leads))
             count, kinds = 0, kind
         batches[-1].take(index, cost + next(costs)[1], asked)
@@ -193,11 +193,6 @@ def _kind(shot: Shot, steps: int) -> tuple[object, ...]:
     """What shots of one batch have in common, as far as no model is needed to tell."""
     start = None if shot.image is None else round(steps * shot.strength)
     return start, shot.mask is None, shot.guidance_scale == 1
-
-
-def _path(trunk: Trunk | None) -> Trunk | None:
-    """Trunks that differ in length only are one path."""
-    return None if trunk is None else replace(trunk, steps=0)
 
 
 def _sure(timeline: Timeline, composes: Callable[[int], bool], most: int) -> bool:

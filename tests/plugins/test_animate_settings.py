@@ -201,11 +201,11 @@ def test_forms_of_timing(text: str, times: tuple[float, ...], frames: int) -> No
         ("keyframes: [a, b]\nframes: 1", "3:9: frames: 1 is too small; at least 2"),
         (
             "keyframes: [a, b]\nseconds: 1e300",
-            "3:10: seconds: a film of over 1,000,000 frames; shorten it or lower 'fps'",
+            "3:10: seconds: a film of over 3,000,000 frames; shorten it or lower 'fps'",
         ),
         (
             "keyframes: [{prompt: a, at: 0}, {prompt: b, at: 1e308}]",
-            " a film of over 1,000,000 frames; shorten it or lower 'fps'",
+            " a film of over 3,000,000 frames; shorten it or lower 'fps'",
         ),
         (
             "keyframes: [a, b]\nloop: true\nping_pong: true",

@@ -208,7 +208,7 @@ def test_the_film_begins_with_a_picture() -> None:
         ),
         (
             "prompts: a\nseconds: 1000000",
-            "3:10: seconds: a film of over 1,000,000 frames; shorten it",
+            "3:10: seconds: a film of over 3,000,000 frames; shorten it",
         ),
         ("prompts: a\nborder: zero", "3:9: border: 'zero' is not 'reflect', 'wrap' or 'replicate'"),
         (

@@ -220,7 +220,7 @@ def test_prompts_travel_over_the_whole_film(prompts: Any) -> None:
         ),
         (
             "prompt: a\nseeds: [1, 2]\nseconds: 1e9",
-            "4:10: seconds: a film of over 1,000,000 frames; shorten it",
+            "4:10: seconds: a film of over 3,000,000 frames; shorten it",
         ),
         (
             "prompt: a\nseeds: [1, 2]\nloop: true\nping_pong: true",

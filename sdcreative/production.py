@@ -26,6 +26,7 @@ from .provenance import tags
 from .rendering.planning import Plan, plan
 from .retiming import retime
 from .runs.kept import Kept, KeptFrames
+from .runs.reading import in_order
 from .runs.run import Run, run_arcs
 from .settings import RenderSettings
 from .spreading.film import FilmWorkers
@@ -226,7 +227,7 @@ class Production:
         self, timeline: Timeline, kept: Kept, on_evaluations: Counter
     ) -> Generator[Image, None, None]:
         if isinstance(kept, KeptFrames) and not kept.missing:
-            pictures = (kept.picture(index) for index in range(len(kept.keys)))
+            pictures = in_order(kept, len(kept.keys))
             return there_and_back(pictures) if timeline.ping_pong else pictures
         return self.studio.render(
             timeline,

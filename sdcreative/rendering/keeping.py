@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from PIL import Image
 
 from ..runs.kept import Kept, KeptFrames
+
+KEEPERS = 4
+"""threads at most that write pictures, most of whose time goes into compressing them"""
+
+
+def keepers(device: str) -> int:
+    """How many threads write pictures beside a model that computes on such a device."""
+    return 1 if device == "cpu" else max(1, min(KEEPERS, (os.cpu_count() or 1) // 2))
 
 
 class KeptBeside(Kept):

@@ -10,7 +10,6 @@ writing to the disk, which is mostly waiting for it, has a thread there too.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -22,13 +21,11 @@ from ..core.timeline import Timeline
 from ..models.loading import Parts
 from ..runs.kept import Kept, KeptFrames
 from .finishing import Promise
-from .keeping import KeptBeside
+from .keeping import KeptBeside, keepers
 from .renderer import Renderer
 
 BATCHES_AHEAD = 2
 """that are launched or have arrived before who asked for the film takes them"""
-KEEPERS = 4
-"""threads at most that write pictures, most of whose time goes into compressing them"""
 
 
 def overlapped(
@@ -59,7 +56,7 @@ def overlapped(
     with ExitStack() as leaving:
         beside = None
         if isinstance(kept, KeptFrames):
-            threads = 1 if on_cpu else max(1, min(KEEPERS, (os.cpu_count() or 1) // 2))
+            threads = keepers(parts.device.type)
             beside = leaving.enter_context(KeptBeside(kept, threads, batch_size))
             kept = beside
         arrivals = None

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, pairwise
 
 from PIL import Image
 
 from ..core.timeline import Between, Timeline
 from ..errors import RenderError
 from .store import FrameStore, frame_file
+
+READERS = max(1, min(16, os.cpu_count() or 1))
+"""threads that read frames at a time"""
+CHECKED = 64
+"""frames that one of them looks at in one go"""
 
 
 class Kept:
@@ -106,15 +113,15 @@ class KeptFrames(Kept):
         return picture
 
     def file(self, index: int) -> bytes:
-        try:
-            return self.store.path(self.keys[index]).read_bytes()
-        except OSError as error:
-            raise self._gone(index) from error
+        self.picture(index)
+        return self.store.path(self.keys[index]).read_bytes()
 
     def _gone(self, index: int) -> RenderError:
+        """A file whose checksums are right and whose pixels are not would be found there again."""
+        self.store.remove(self.keys[index])
         return RenderError(
-            f"frame {index}: its file {self.store.path(self.keys[index])} was damaged or "
-            "removed meanwhile; run the same command again"
+            f"frame {index}: its file {self.store.path(self.keys[index])} was damaged, changed or "
+            "removed; run the same command again, and it is made anew"
         )
 
     def keep(self, index: int, picture: Image.Image) -> None:
@@ -128,7 +135,14 @@ class KeptFrames(Kept):
 
 def _sound(store: FrameStore, keys: Sequence[str]) -> dict[str, bool]:
     """Which frames are there and undamaged; each is read once."""
-    return {key: store.has(key) and store.read(key) is not None for key in dict.fromkeys(keys)}
+    once = list(dict.fromkeys(keys))
+    parts = [once[start : start + CHECKED] for start in range(0, len(once), CHECKED)]
+
+    def check(part: list[str]) -> list[bool]:
+        return [*map(store.whole, part)]
+
+    with ThreadPoolExecutor(READERS, thread_name_prefix="checker") as pool:
+        return dict(zip(once, chain.from_iterable(pool.map(check, parts)), strict=True))
 
 
 def spans(indexes: Iterable[int]) -> list[list[int]]:

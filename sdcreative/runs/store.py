@@ -18,6 +18,8 @@ from .keys import picture_digest
 
 DIGEST = "sha256"
 PART = ".part"
+DAMAGES = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""what Pillow raises of a file that is missing or damaged"""
 
 
 class FrameStore:
@@ -32,6 +34,18 @@ class FrameStore:
     def has(self, key: str) -> bool:
         """Whether there is a file under that key; it may be damaged."""
         return self.path(key).is_file()
+
+    def whole(self, key: str) -> bool:
+        """Whether the file is there as it was written, by its checksums and not by its pixels.
+
+        It takes a small part of the time of ``read``.
+        """
+        try:
+            with Image.open(self.path(key), formats=["PNG"]) as opened:
+                opened.verify()
+                return DIGEST in opened.info
+        except DAMAGES:
+            return False
 
     def read(self, key: str) -> Image.Image | None:
         """The picture, or None where there is none or it is damaged."""
@@ -113,7 +127,7 @@ def read_frame(source: Path | IO[bytes]) -> Image.Image | None:
             opened.load()
             digest = opened.info.get(DIGEST)
             picture = opened.convert("RGB") if opened.mode != "RGB" else opened.copy()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except DAMAGES:
         return None
     return picture if picture_digest(picture) == digest else None
 

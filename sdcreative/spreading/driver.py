@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from io import BytesIO
+from math import ceil
 
 from PIL.Image import Image
 
 from ..core.timeline import Between, Timeline
 from ..errors import RenderError
 from ..runs.kept import Kept, KeptFrames, spans, unspan
-from ..runs.store import read_frame
+from ..runs.reading import Reader
 from .executors import Executor
-from .messages import Done, Event, Failed, Lost, Made, Order, Ready, Task
+from .messages import Done, Event, Failed, Lost, Made, Order, Ready, Task, arrived
 from .ranges import Range, Sizes, cut, followed, looks_back
 from .worker import raised
 
@@ -26,6 +26,9 @@ RANGES_EACH = 4
 """ranges to a worker: the last one to finish keeps the others waiting for at most a quarter"""
 RANGES_EACH_BETWEEN = 2
 """the same of films with frames in between, where every range makes a batch twice"""
+RANGE_FRAMES, RANGES_ANYWAY = 600, 512
+"""frames of a range at most, as the encoder waits for the first of several that end together; but
+for that no more ranges than this, as a worker walks to the begin of each"""
 HELD_BATCHES, HELD_EACH = 4, 3
 """without a store, batches to a range, and ranges to a worker that are held until their turn"""
 
@@ -81,13 +84,16 @@ class Driver:
             RenderError: workers are lost again and again.
             SdcreativeError: what a worker says, as it would be raised on one machine.
         """
+        length = self.timeline.length
         try:
             self._start()
-            for index in range(self.timeline.length):
-                # What has arrived is dealt with first, so that no worker waits for the encoder.
-                while self._hear(wait=index in self.missing):
-                    pass
-                yield self._picture(index)
+            with Reader(self.kept, length) as reader:
+                for index in range(length):
+                    # What has arrived is dealt with first, so that no worker waits for the encoder.
+                    while self._hear(wait=index in self.missing):
+                        pass
+                    held = self._held.pop(index, None)
+                    yield reader.picture(index) if held is None else arrived(index, held)
         finally:
             self._end()
 
@@ -121,14 +127,6 @@ class Driver:
         while (heard := self.executor.next(wait=False)) is not None:
             if isinstance(heard[1], Made):
                 self._keep(heard[1])
-
-    def _picture(self, index: int) -> Image:
-        if index not in self._held:
-            return self.kept.picture(index)
-        picture = read_frame(BytesIO(self._held.pop(index)))
-        if picture is None:
-            raise RenderError(f"frame {index}: was damaged on its way; run the same command again")
-        return picture
 
     def _hear(self, wait: bool) -> bool:
         """Deal with what was heard next; False if there was nothing, and no need to wait."""
@@ -173,7 +171,9 @@ class Driver:
         workers = self.executor.places
         betweens = any(isinstance(frame, Between) for frame in self.timeline)
         pieces = workers * (RANGES_EACH_BETWEEN if betweens else RANGES_EACH)
-        if not self.stored:
+        if self.stored:
+            pieces = max(pieces, min(ceil(len(wanted) / RANGE_FRAMES), RANGES_ANYWAY))
+        else:
             pieces = max(pieces, len(wanted) // (HELD_BATCHES * batch_size))
         return cut(
             self.timeline,

@@ -9,7 +9,13 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from io import BytesIO
 from typing import IO, Any
+
+from PIL.Image import Image
+
+from ..errors import RenderError
+from ..runs.store import read_frame
 
 LENGTHS = struct.Struct(">II")
 
@@ -102,6 +108,18 @@ class Lost:
 
 Event = Ready | Made | Done | Failed | Lost
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Order, Task, Ready, Made, Done, Failed)}
+
+
+def arrived(index: int, data: bytes) -> Image:
+    """The picture of a frame that came as a file of the store.
+
+    Raises:
+        RenderError: it is damaged.
+    """
+    picture = read_frame(BytesIO(data))
+    if picture is None:
+        raise RenderError(f"frame {index}: was damaged on its way; run the same command again")
+    return picture
 
 
 def send(stream: IO[bytes], message: Order | Task | Event) -> None:

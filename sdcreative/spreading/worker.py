@@ -7,11 +7,10 @@ import os
 import platform
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
-from PIL import Image
 from pydantic import ValidationError
 
 from .. import errors
@@ -20,11 +19,12 @@ from ..core.timeline import Timeline
 from ..errors import ModelError, PluginError, RenderError, SdcreativeError, UsageError
 from ..host import Host
 from ..picture_job import PictureJob, digest_of
+from ..rendering.keeping import keepers
 from ..runs.kept import unspan
-from ..runs.store import frame_file, read_frame
+from ..runs.store import frame_file
 from ..studio import Studio
 from ..tools import PictureTool
-from .messages import Done, Failed, Made, Order, Ready, Task
+from .messages import Done, Failed, Made, Order, Ready, Task, arrived
 from .part import PartFrames, render_part
 
 
@@ -89,25 +89,36 @@ class Worker:
         Raises:
             SdcreativeError: as from ``Studio.render``.
         """
-        composed, made = self.composed, deque[tuple[int, Image.Image]]()
+        composed, made = self.composed, deque[tuple[int, Future[bytes]]]()
+        device = self.studio.parts.device.type
+        packers = keepers(device)
+        # A GPU goes on meanwhile; a CPU has no core to spare.
+        waiting = 0 if device == "cpu" else 2 * packers
         evaluations = 0
 
         def count(more: int) -> None:
             nonlocal evaluations
             evaluations += more
 
-        part = PartFrames(
-            unspan(task.wanted),
-            lambda index: composed is None or index in composed,
-            task.begins,
-            lambda index, picture: made.append((index, picture)),
-            dict(_opened(task)),
-        )
-        for _ in render_part(self.studio, self.timeline, part, task.batch_size, count):
-            while made:  # a frame is given before its turn comes
-                index, picture = made.popleft()
+        def given(most: int) -> Iterator[Made]:
+            """Those that are files by now, in order; waits until no more than ``most`` are not."""
+            nonlocal evaluations
+            while made and (len(made) > most or made[0][1].done()):
+                index, packed = made.popleft()
                 spent, evaluations = evaluations, 0
-                yield Made(index, frame_file(picture), spent)
+                yield Made(index, packed.result(), spent)
+
+        with ThreadPoolExecutor(packers, thread_name_prefix="packer") as pool:
+            part = PartFrames(
+                unspan(task.wanted),
+                lambda index: composed is None or index in composed,
+                task.begins,
+                lambda index, picture: made.append((index, pool.submit(frame_file, picture))),
+                {index: arrived(index, data) for index, data in task.pictures},
+            )
+            for _ in render_part(self.studio, self.timeline, part, task.batch_size, count):
+                yield from given(waiting)  # a frame is given before its turn comes
+            yield from given(0)
         yield Done(task.number, part.batch_size)
 
 
@@ -153,11 +164,3 @@ def _settings(tool: PictureTool, order: Order) -> Any:
         raise UsageError(
             f"{where}: {first['msg']}; tool {tool.name} is of another version on {platform.node()}"
         ) from None
-
-
-def _opened(task: Task) -> Iterator[tuple[int, Image.Image]]:
-    for index, data in task.pictures:
-        picture = read_frame(BytesIO(data))
-        if picture is None:
-            raise RenderError(f"frame {index}: was damaged on its way; run the same command again")
-        yield index, picture

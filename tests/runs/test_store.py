@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from sdcreative import OutputError
 from sdcreative.runs import store as store_module
-from sdcreative.runs.store import FrameStore, check_writable
+from sdcreative.runs.store import DIGEST, FrameStore, check_writable
 
 KEY = "0123456789abcdef" * 2
 
@@ -31,6 +31,15 @@ def test_a_picture_comes_back_as_it_was(store: FrameStore) -> None:
     assert list(store) == [KEY]
 
 
+def change_pixels(path: Path) -> None:
+    """As a program does that keeps the texts of a file."""
+    with Image.open(path) as opened:
+        info = PngImagePlugin.PngInfo()
+        info.add_text(DIGEST, opened.info[DIGEST])
+        size = opened.size
+    Image.new("RGB", size).save(path, "PNG", pnginfo=info)
+
+
 @pytest.mark.parametrize("damage", ["cut", "zero", "flip", "other", "html"])
 def test_a_damaged_picture_counts_as_missing(store: FrameStore, damage: str) -> None:
     store.write(KEY, picture())
@@ -48,6 +57,19 @@ def test_a_damaged_picture_counts_as_missing(store: FrameStore, damage: str) -> 
     if damage == "other":
         picture(1).save(path, "PNG")
     assert store.read(KEY) is None
+    # Another picture, as a program may have saved it, has sound checksums but no digest.
+    assert not store.whole(KEY)
+
+
+def test_checksums_do_not_tell_pixels_that_were_changed_and_the_digest_does(
+    store: FrameStore,
+) -> None:
+    store.write(KEY, picture())
+    assert store.whole(KEY)
+    change_pixels(store.path(KEY))
+    assert store.whole(KEY)
+    assert store.read(KEY) is None
+    assert not store.whole("f" * 32)
 
 
 def test_nothing_is_left_of_a_write_that_failed(

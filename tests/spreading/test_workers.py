@@ -25,9 +25,10 @@ from sdcreative import (
 from sdcreative.media.writers import Writer
 from sdcreative.runs.kept import Kept, KeptFrames
 from sdcreative.runs.run import find_run
+from sdcreative.runs.store import FrameStore
 from sdcreative.spreading import processes
 from sdcreative.spreading.driver import Driver
-from sdcreative.spreading.messages import Done, Event, Failed, Lost, Order, Ready, Task
+from sdcreative.spreading.messages import Done, Event, Failed, Lost, Made, Order, Ready, Task
 from sdcreative.spreading.wanted import Spread, read_spread
 from sdcreative.spreading.worker import Worker, failure, raised
 
@@ -35,17 +36,22 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 TWO = Spread(count=2, plugins=False)
 
 
-def kill_at(count: int, victim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kill a worker when so many frames have arrived."""
-    honest, arrived = KeptFrames.keep_file, []
+def kill_the_first(
+    at: type[Event], started: list[ForkedProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kill the first worker when it is heard: when it is ready and has tasks, or has made a frame.
 
-    def keep_file(self: KeptFrames, index: int, data: bytes) -> None:
-        honest(self, index, data)
-        arrived.append(index)
-        if len(arrived) == count:
-            os.kill(victim().pid, signal.SIGKILL)
+    A frame that has been made may be the last one of all tasks that it has.
+    """
+    honest, killed = Driver._deal, []
 
-    monkeypatch.setattr(KeptFrames, "keep_file", keep_file)
+    def deal(self: Driver, place: int, event: Event) -> None:
+        honest(self, place, event)
+        if place == 0 and isinstance(event, at) and not killed:
+            killed.append(started[0])
+            os.kill(started[0].pid, signal.SIGKILL)
+
+    monkeypatch.setattr(Driver, "_deal", deal)
 
 
 def kill_all_after(
@@ -85,7 +91,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_film_is_the_same(
     alone: Any, started: list[ForkedProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = alone()
-    kill_at(1, lambda: started[0], monkeypatch)
+    kill_the_first(Ready, started, monkeypatch)
     said = render("film/", TWO)
     assert len(started) == 3
     [lost] = [line for line in said if "lost" in line]
@@ -99,7 +105,7 @@ def test_a_place_where_no_worker_starts_is_done_without(
 ) -> None:
     made = alone()
     kill_all_after(2, started, monkeypatch)  # all that come in place of others
-    kill_at(1, lambda: started[0], monkeypatch)
+    kill_the_first(Ready, started, monkeypatch)
     said = render("film/", TWO)
     assert (
         "worker 1 on cpu cannot be started (killed by signal 9); the others go on without it"
@@ -114,7 +120,7 @@ def test_workers_that_are_lost_again_and_again_end_the_film_and_what_is_finished
 ) -> None:
     home("two")
     kill_all_after(1, started, monkeypatch)
-    kill_at(1, lambda: started[0], monkeypatch)
+    kill_the_first(Made, started, monkeypatch)
     with pytest.raises(RenderError, match=r"was lost \(killed by signal 9\), the third before any"):
         render("two/", TWO)
     assert len(frames()) >= 1
@@ -174,7 +180,7 @@ def test_a_film_whose_frames_follow_each_other_is_one_workers(
     render("one/")
     alone = frames()
     home("two")
-    kill_at(1, lambda: started[0], monkeypatch)
+    kill_the_first(Made, started, monkeypatch)
     said = render("two/", TWO)
     assert any("one worker renders this film" in line for line in said)
     assert any(re.search(r"frames ([1-4]-)?5 are made again", line) for line in said)
@@ -254,11 +260,13 @@ class Unhurried:
     def __init__(self, *events: tuple[int, Event]) -> None:
         self.events = list(events)
         self.submitted: list[tuple[int, int]] = []
+        self.tasks: list[Task] = []
 
     def start(self, place: int, order: Order) -> None: ...
 
     def submit(self, place: int, task: Task) -> None:
         self.submitted.append((place, task.number))
+        self.tasks.append(task)
 
     def next(self, wait: bool = True) -> tuple[int, Event] | None:
         if self.events:
@@ -289,21 +297,35 @@ class Unhurried:
 def test_tasks_are_handed_out_two_at_a_time_and_fairly(
     frames: int, events: list[tuple[int, Event]], submitted: list[tuple[int, int]]
 ) -> None:
-    shot = Shot(Blend("a"), Noise(0))
     executor = Unhurried(*events)
-    film = Driver(
+    with pytest.raises(KeyboardInterrupt):
+        film_by(executor, frames, Kept()).make()
+    assert executor.submitted == submitted
+
+
+def film_by(executor: Unhurried, frames: int, kept: Kept) -> Driver:
+    """A film of so many equal shots."""
+    shot = Shot(Blend("a"), Noise(0))
+    return Driver(
         executor,
         order(),
         Timeline(lambda: [shot] * frames, frames),
-        Kept(),
+        kept,
         sizes=((64, 64), (64, 64)),
         sure_bytes=30,
         report=lambda line: None,
         on_evaluations=lambda count: None,
     )
+
+
+def test_the_encoder_does_not_wait_for_half_a_long_film(tmp_path: Path) -> None:
+    frames, executor = 12_000, Unhurried((0, Ready(8)), (1, Ready(8)))
+    kept = KeptFrames(FrameStore(tmp_path), [f"{n:032x}" for n in range(frames)])
     with pytest.raises(KeyboardInterrupt):
-        film.make()
-    assert executor.submitted == submitted
+        film_by(executor, frames, kept).make()
+    assert [task.wanted for task in executor.tasks] == [
+        [[first, first + 599]] for first in (0, 600, 1200, 1800)
+    ]
 
 
 def test_workers_find_no_device_that_is_not_there(tmp_path: Path) -> None:

@@ -106,8 +106,12 @@ AXES = {
 
 
 def peak() -> float:
-    """Of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Of this process so far, in MiB; on Linux that of its parent does not count."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
 
 
 def spent() -> tuple[float, float]:
@@ -215,10 +219,16 @@ def measure_plan(settings: dict[str, Any], folder: Path) -> Figures:
 
 def planned(settings: dict[str, Any], folder: Path) -> Figures:
     """Figures of planning, in a process of its own that never loads torch."""
-    command = [sys.executable, __file__, "--part", str(folder), json.dumps(settings)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    done = subprocess.run(
+        [sys.executable, __file__, "--part", str(folder)],
+        input=json.dumps(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
     if done.returncode:
-        raise SystemExit(f"planning {settings} failed:\n{done.stderr[-2000:]}")
+        raise SystemExit(f"planning failed:\n{done.stderr[-2000:]}")
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
 
@@ -263,11 +273,10 @@ def main() -> None:
     parser.add_argument("--axis", choices=AXES, action="append", help="only these; may be repeated")
     parser.add_argument("--most", type=int, default=0, help="leave out larger values; 0: none")
     parser.add_argument("--plot", type=Path, help="a PNG of all curves")
-    parser.add_argument("--part", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--part", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
-        folder, settings = options.part
-        print(json.dumps(measure_plan(json.loads(settings), Path(folder))))
+        print(json.dumps(measure_plan(json.load(sys.stdin), options.part)))
         return
     for line in report(options):
         print(line, flush=True)

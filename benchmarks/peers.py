@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
@@ -95,14 +96,15 @@ FEATURES = (
 )  # fmt: skip
 
 
-def known_tests() -> set[str]:
+@cache
+def known_tests() -> frozenset[str]:
     """All tests in the folder of tests, as "file::name"."""
-    return {
+    return frozenset(
         f"{path.relative_to(TESTS).as_posix()}::{node.name}"
         for path in TESTS.rglob("test_*.py")
         for node in ast.parse(path.read_text("utf-8")).body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-    }
+    )
 
 
 def table() -> list[str]:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forked_commands import Commands
     from sdcreative import Studio
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -22,6 +25,18 @@ def studio() -> Studio:
     from sdcreative import Studio
 
     return Studio.load("emoji", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """Runs commands in processes of their own that have imported all."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    from forked_commands import Commands
+
+    started = Commands()
+    yield started
+    started.close()
 
 
 @pytest.fixture(autouse=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from forked_commands import Commands
 from sdcreative.media.writers import count_frames
 from sdcreative.runs.store import FrameStore
 
@@ -37,21 +36,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def animate(folder: Path, home: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sdcreative", "animate", "film.yaml"],
-        cwd=folder,
-        env={**os.environ, "SDCREATIVE_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-
-
-def test_a_full_disk_is_one_line_and_costs_no_frame(tmp_path: Path, small_disk: Path) -> None:
+def test_a_full_disk_is_one_line_and_costs_no_frame(
+    commands: Commands, tmp_path: Path, small_disk: Path
+) -> None:
     (tmp_path / "film.yaml").write_text(PRESET, encoding="utf-8")
-    done = animate(tmp_path, small_disk)
+    words = ("animate", "film.yaml")
+    done = commands.run(*words, cwd=tmp_path, SDCREATIVE_HOME=str(small_disk))
     assert done.returncode == 1, (done.stdout, done.stderr)
     [line] = done.stderr.splitlines()
     assert re.search(r"disk full; about \d+\.\d kB \(\d+ bytes\) wanted", line)
@@ -63,7 +53,7 @@ def test_a_full_disk_is_one_line_and_costs_no_frame(tmp_path: Path, small_disk: 
     assert f"the {len(there)} frames made so far are kept" in done.stdout
 
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
-    done = animate(tmp_path, small_disk)
+    done = commands.run(*words, cwd=tmp_path, SDCREATIVE_HOME=str(small_disk))
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert f"{len(there)} of 60 frames are there already" in done.stdout
     assert count_frames(tmp_path / "film.gif") == 60

@@ -1,8 +1,7 @@
 """Power cuts and Ctrl-C: a film that was stopped however often is the film of one left alone.
 
 A child tells its parent at every point where it could be killed, and goes on when it may; the
-parent kills it at a point drawn at random. Children are forked from one process that has imported
-everything, so that they start in no time.
+parent kills it at a point drawn at random.
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from forked_commands import Commands
 from sdcreative.media.writers import count_frames
 from sdcreative.runs.store import FrameStore
 
@@ -27,23 +25,12 @@ frames: 36
 steps: 2
 inbetween: 1
 batch_size: 4
+size: 32
 device: cpu
 """
 KILLED = """
 import os, random, signal, sys
-import torch
-torch.set_num_threads(1)
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-import rich.progress
-import sdcreative.models.solvers, sdcreative.produce, sdcreative.soundtrack, sdcreative.studio
-import sdcreative.rendering.overlapping, sdcreative.rendering.previewing
-import sdcreative.rendering.renderer, sdcreative.rendering.warming
-import sdcreative_plugins.animate.timeline
 from sdcreative.cli import main
-from sdcreative.host import Host
-
-Host.load()
 from sdcreative.runs import kept, store
 
 preset, output, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -85,19 +72,7 @@ print("killed", killed)
 
 STOPPED = """
 import os, shutil, signal, sys, threading, time
-import torch
-torch.set_num_threads(1)
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-import rich.progress
-import sdcreative.models.solvers, sdcreative.produce, sdcreative.soundtrack, sdcreative.studio
-import sdcreative.rendering.overlapping, sdcreative.rendering.previewing
-import sdcreative.rendering.renderer, sdcreative.rendering.warming
-import sdcreative_plugins.animate.timeline
 from sdcreative.cli import main
-from sdcreative.host import Host
-
-Host.load()
 from sdcreative.media import sinks, writers
 from sdcreative.runs import kept, run
 
@@ -158,37 +133,24 @@ for name in POINTS:
 """
 
 
-def environment(home: Path) -> dict[str, str]:
-    return {**os.environ, "SDCREATIVE_HOME": str(home), "OMP_NUM_THREADS": "1"}
-
-
-def execute(script: list[str], home: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, *script],
-        env=environment(home),
-        cwd=home.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
+def execute(commands: Commands, home: Path, *words: str, script: str = "") -> str:
+    done = commands.run(*words, cwd=home.parent, script=script, SDCREATIVE_HOME=str(home))
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_twenty_times_is_as_good_as_never(tmp_path: Path) -> None:
+def test_killed_twenty_times_is_as_good_as_never(commands: Commands, tmp_path: Path) -> None:
     preset = tmp_path / "film.yaml"
     preset.write_text(PRESET, encoding="utf-8")
-    command = ["-m", "sdcreative", "animate", str(preset), "-o"]
-    execute([*command, "whole.mp4"], tmp_path / "whole")
+    command = ["animate", str(preset), "-o"]
+    execute(commands, tmp_path / "whole", *command, "whole.mp4")
 
     home = tmp_path / "killed"
-    said = execute(["-c", KILLED, str(preset), "killed.mp4", "20"], home)
+    said = execute(commands, home, str(preset), "killed.mp4", "20", script=KILLED)
     assert "killed 20\n" in said
     there = sum(1 for _ in FrameStore(home / "frames"))
     assert 5 < there < 36
-    said = execute([*command, "killed.mp4"], home)
+    said = execute(commands, home, *command, "killed.mp4")
     assert f"{there} of 36 frames are there already" in said
 
     frames = [
@@ -206,11 +168,11 @@ def preset(tmp_path: Path) -> Path:
     return path
 
 
-def resumed(said: str, home: Path) -> str:
+def resumed(commands: Commands, said: str, home: Path) -> str:
     """Goes on as the command that was printed says."""
     found = re.search(r"^go on with: sdcreative (runs resume \S+)$", said, re.MULTILINE)
     assert found, said
-    return execute(["-m", "sdcreative", *found[1].split()], home)
+    return execute(commands, home, *found[1].split())
 
 
 def sound_frames(home: Path) -> int:
@@ -221,36 +183,33 @@ def sound_frames(home: Path) -> int:
     return len(keys)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_ctrl_c_ends_with_a_film_of_what_is_there(tmp_path: Path, preset: Path) -> None:
-    execute(["-m", "sdcreative", "animate", str(preset), "-o", "whole.mp4"], tmp_path / "whole")
+def test_ctrl_c_ends_with_a_film_of_what_is_there(
+    commands: Commands, tmp_path: Path, preset: Path
+) -> None:
+    execute(commands, tmp_path / "whole", "animate", str(preset), "-o", "whole.mp4")
     home = tmp_path / "home"
     frames = FrameStore(home / "frames")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sdcreative", "animate", str(preset), "-o", "film.mp4"],
-        env=environment(home),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and sum(1 for _ in frames) < 8:
+    words = ("animate", str(preset), "-o", "film.mp4")
+    command = commands.start(*words, cwd=tmp_path, SDCREATIVE_HOME=str(home))
+    while not command.ended() and sum(1 for _ in frames) < 8:
         time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
-    said, complaint = process.communicate(timeout=300)
-    assert (process.returncode, complaint.strip()) == (130, "error: stopped by Ctrl-C")
+    os.kill(command.pid, signal.SIGINT)
+    done = command.wait()
+    said = done.stdout
+    assert (done.returncode, done.stderr.strip()) == (130, "error: stopped by Ctrl-C")
     found = re.search(r"^stopped: (\d+) of 36 frames are kept in film.mp4$", said, re.MULTILINE)
     assert found, said
     assert 0 < int(found[1]) == count_frames(tmp_path / "film.mp4") <= sound_frames(home) < 36
     assert list(tmp_path.glob(".*.part")) == []
 
-    assert "of 36 frames are there already" in resumed(said, home)
+    assert "of 36 frames are there already" in resumed(commands, said, home)
     assert (tmp_path / "film.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_ctrl_c_again_breaks_nothing_wherever_it_comes(tmp_path: Path, preset: Path) -> None:
-    said = execute(["-c", STOPPED, str(preset)], tmp_path / "unused")
+def test_ctrl_c_again_breaks_nothing_wherever_it_comes(
+    commands: Commands, tmp_path: Path, preset: Path
+) -> None:
+    said = execute(commands, tmp_path / "unused", str(preset), script=STOPPED)
     ends = dict(line.split() for line in said.splitlines())
     points = {"waiting", "encoding", "reading_back", "naming", "noting", "leaving"}
     assert ends.pop("whole") == "0"

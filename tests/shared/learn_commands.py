@@ -1,6 +1,6 @@
-"""Runs `sdcreative learn` many times, as a person does, in forks of one process that imported all.
+"""Runs `sdcreative learn` many times, as a person does: a script for ``forked_commands``.
 
-Standard input: a JSON list of commands with ``name``, ``folder``, ``words`` and, where something is
+Its argument is a JSON list of commands with ``name``, ``folder``, ``words`` and, where something is
 to happen to it, ``at`` (the batch before whose loss it happens) and ``what``: kill, stop, or full,
 after which no file may grow beyond 3000 bytes. Each leaves ``<name>.txt`` in its folder; printed is
 a JSON object of exit codes by name, negative ones those of signals.
@@ -15,24 +15,16 @@ import signal
 import sys
 from typing import Any
 
-import torch
+from accelerate import Accelerator  # noqa: F401 - once for all commands
+from transformers import CLIPModel  # noqa: F401
 
-torch.set_num_threads(1)
-
-from accelerate import Accelerator  # noqa: E402, F401
-from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: E402, F401
-from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer  # noqa: E402, F401
-
-import sdcreative.studio  # noqa: E402, F401
-from sdcreative import load_pair  # noqa: E402
-from sdcreative.cli import main  # noqa: E402
-from sdcreative.host import Host  # noqa: E402
-from sdcreative_plugins.train.inversion import job  # noqa: E402
-from sdcreative_plugins.train.inversion.objective import WordObjective  # noqa: E402
+from sdcreative import load_pair
+from sdcreative.cli import main
+from sdcreative_plugins.train.inversion import job
+from sdcreative_plugins.train.inversion.objective import WordObjective
 
 FULL = 3000
-# Imported and loaded here, so that the commands need not.
-Host.load(enabled=True)
+# Once for all commands.
 PAIR = load_pair("emoji", device="cpu")
 
 
@@ -75,5 +67,4 @@ def run(command: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    print(json.dumps({one["name"]: run(one) for one in json.load(sys.stdin)}))
+    print(json.dumps({one["name"]: run(one) for one in json.loads(sys.argv[1])}))

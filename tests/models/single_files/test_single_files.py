@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from forked_commands import Commands
 from sdcreative import Studio
 from sdcreative.errors import ModelError
 from sdcreative.models.digests import model_digest
@@ -302,14 +303,12 @@ print(*weights_and_peak(sys.argv[1]), *weights_and_peak(sys.argv[2]))
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_loading_takes_little_more_memory_than_the_weights(
-    v1: Any, large: Path, tmp_path: Path, dtype: str
+    commands: Commands, v1: Any, large: Path, tmp_path: Path, dtype: str
 ) -> None:
     assert large.stat().st_size > 100e6
     small = v1.write(tmp_path / "small.safetensors")
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, str(small), str(large), dtype],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    done = commands.run(str(small), str(large), dtype, cwd=tmp_path, script=PEAK)
+    assert done.returncode == 0, done.stderr
     # The small one has the same tokenizer and token table, which cost the same.
     few, low, many, high = map(int, done.stdout.split())
     assert many - few > (80e6 if dtype == "float32" else 40e6)

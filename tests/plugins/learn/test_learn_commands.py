@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from few_pictures import draw_few
+from forked_commands import Commands
 
 COMMANDS = Path(__file__).parents[2] / "shared" / "learn_commands.py"
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -71,7 +70,7 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def done(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+def done(commands: Commands, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     folder = tmp_path_factory.mktemp("commands")
     draw_few(folder / "pictures")
     (folder / "none").mkdir()
@@ -80,7 +79,7 @@ def done(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     whole = (folder / "five" / "red.png").read_bytes()
     (folder / "five" / "torn.png").write_bytes(whole[: len(whole) // 2])
     save_file({"<old>": torch.zeros(2, 768)}, folder / "old.safetensors")
-    commands: list[dict[str, Any]] = []
+    wanted: list[dict[str, Any]] = []
 
     def add(name: str, values: dict[str, Any], data: str = "pictures", **happens: Any) -> None:
         preset = {
@@ -97,7 +96,7 @@ def done(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
         }
         (folder / f"{name}.yaml").write_text(json.dumps(preset))
         words = ["learn", f"{name}.yaml"]
-        commands.append({"name": name, "folder": str(folder), "words": words, **happens})
+        wanted.append({"name": name, "folder": str(folder), "words": words, **happens})
 
     add("whole", HOW)
     for name, what, at in (("killed", "kill", 7), ("stopped", "stop", 7), ("full", "full", 6)):
@@ -110,13 +109,11 @@ def done(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     add("known", {**SHORT, "token": "bear"})
     add("spaces", {**SHORT, "token": "my ball"})
     add("other_family", {**SHORT, "start_from": "old.safetensors"})
-    run = subprocess.run(
-        [sys.executable, str(COMMANDS)],
-        input=json.dumps(commands),
-        env={**os.environ, "SDCREATIVE_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
+    run = commands.run(
+        json.dumps(wanted),
+        cwd=folder,
+        script=COMMANDS.read_text("utf-8"),
+        SDCREATIVE_HOME=str(folder / "home"),
     )
     assert run.returncode == 0, run.stderr
     return Done(folder, json.loads(run.stdout.splitlines()[-1]))

@@ -49,7 +49,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "sdcreative.runs.store:FrameStore.read",
         "sdcreative.runs.store:FrameStore.put",
         "sdcreative.runs.kept:frame_file",
-        "sdcreative.runs.store:FrameStore.has",
+        "sdcreative.runs.store:FrameStore.whole",
         "sdcreative.runs.run:Run.__enter__",
         "sdcreative.runs.run:Run.compose",
         "sdcreative.runs.run:Run.end",

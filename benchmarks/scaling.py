@@ -42,8 +42,9 @@ class Job:
         before: of the head, before any worker starts.
         head: of the head, for a frame: the slowest of what goes on there at the same time.
         check: of the head, for a frame of the finished film.
-        length: frames of a range; 0 for ``each``.
+        length: frames of a range; 0 for ``each`` and ``ranges``.
         each: ranges to a worker.
+        ranges: how many there are at least.
         at_risk: frames that are lost with a worker at most: a batch.
         lost: workers lost, for a second of one.
         replaced: until another machine is there for a lost one.
@@ -59,6 +60,7 @@ class Job:
     check: float = 0.0
     length: int = 0
     each: int = 4
+    ranges: int = 1
     at_risk: int = 1
     lost: float = 0.0
     replaced: float = 0.0
@@ -91,7 +93,7 @@ class Outcome:
 def simulate(job: Job, workers: int, seed: int = 0) -> Outcome:
     """Play the film through, event by event; the seed decides which workers are lost when."""
     chance = random.Random(seed)
-    length = job.length or math.ceil(job.frames / (workers * job.each))
+    length = job.length or math.ceil(job.frames / max(workers * job.each, job.ranges))
     firsts = range(0, job.frames, length)
     queue = [(first, min(length, job.frames - first)) for first in firsts]
     events = [(job.before + job.start, worker, None) for worker in range(workers)]
@@ -166,10 +168,11 @@ def job_of(figures: Mapping[str, float], *, every: int, writers: int, length: in
     # A worker begins a range by walking there, and makes the batch before it again.
     again = f["walk_frame"] * f["frames"] / 2 + (f["batch"] * denoise if betweens else 0.0)
     stored = f["png_keep"] + f["png_read"] / f["readers"]
+    frame = denoise / every + decode
     computed = (f["encode_core"] + f["png_read"]) / f["head_cores"]
     return Job(
         frames=int(f["frames"]),
-        frame=denoise / every + decode + (0.0 if f["png_beside"] else f["png_make"]),
+        frame=max(frame, f["png_make"] / f["packers"]),
         again=again,
         start=f["import"] + f["compile"] + f["load"] + f["plan_frame"] * f["frames"],
         before=f["import"] + f["plan_frame"] * f["frames"],
@@ -177,6 +180,7 @@ def job_of(figures: Mapping[str, float], *, every: int, writers: int, length: in
         check=f["decode_core"] / f["head_cores"],
         length=length,
         each=int(f["ranges_each_between" if betweens else "ranges_each"]),
+        ranges=math.ceil(min(f["frames"] / f["range_frames"], f["ranges_anyway"])),
         at_risk=int(f["batch"]) * every,
         lost=f["lost_hour"] / 3600,
         replaced=f["replace"],
@@ -255,12 +259,11 @@ class Way:
         return job_of(changed, every=self.every, writers=self.writers, length=self.length)
 
 
-READERS = {"readers": 16.0}
 WAYS = {
     "every frame denoised": Way(),
     "every sixth": Way(6),
-    "every sixth, ranges of 600, 16 readers": Way(6, length=600, changes=READERS),
-    "that in 16 segments, PNG beside the GPU": Way(6, 16, 600, {**READERS, "png_beside": 1.0}),
+    "every sixth, one reader, no short ranges": Way(6, changes={"readers": 1, "ranges_anyway": 1}),
+    "every sixth, in 16 segments": Way(6, 16),
 }
 
 

@@ -4,8 +4,9 @@
     python benchmarks/whole_job.py --model random-sd15 --device cuda --frames 120
 
 The same film is made up to five points: denoised only; decoded; as pictures in main memory; kept
-as PNGs; encoded as mp4. They take turns for some rounds, and the fastest round of each counts.
-Loading and a warm-up film are not counted. random-sd15 has random weights in the build of Stable
+as PNGs; encoded as mp4. They take turns for some rounds: seconds are those of the fastest, ratios
+the median of those within a round, as a machine may be slower in one round than in another. Loading
+and a warm-up film are not counted. random-sd15 has random weights in the build of Stable
 Diffusion 1.5, written to a temporary folder. With --no-overlap everything is done in one thread,
 one after another. Prints a Markdown table.
 """
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,8 +60,8 @@ def whole_job(
     overlap: bool = True,
     rounds: int = 3,
     encoder: EncoderName = "software",
-) -> dict[str, float]:
-    """Seconds up to every one of ``POINTS``, the fastest of some rounds.
+) -> list[dict[str, float]]:
+    """Seconds up to every one of ``POINTS``, of every round.
 
     Args:
         studio: a loaded model.
@@ -78,14 +80,15 @@ def whole_job(
         "kept": job.kept,
         "film": job.film,
     }
-    best = dict.fromkeys(POINTS, float("inf"))
-    for number in range(rounds + 1):
+    found = []
+    for _ in range(rounds + 1):
+        took = {}
         for name, way in ways.items():
             began = time.perf_counter()
             way()
-            if number:
-                best[name] = min(best[name], time.perf_counter() - began)
-    return best
+            took[name] = time.perf_counter() - began
+        found.append(took)
+    return found[1:]
 
 
 class _Job:
@@ -158,12 +161,12 @@ class _Job:
                     writer.add(picture)
 
 
-def table(seconds: dict[str, float], frames: int) -> str:
+def table(rounds: list[dict[str, float]], frames: int) -> str:
     """The same as Markdown."""
     lines = ["| up to | seconds | frames/s | ratio to denoising |", "|---|---|---|---|"]
     for name, title in POINTS.items():
-        took = seconds[name]
-        ratio = took / seconds["denoised"]
+        took = min(seconds[name] for seconds in rounds)
+        ratio = median(seconds[name] / seconds["denoised"] for seconds in rounds)
         lines.append(f"| {title} | {took:.2f} | {frames / took:.2f} | {ratio:.3f} |")
     return "\n".join(lines)
 
@@ -196,7 +199,7 @@ def main() -> None:
     size = (options.side, options.side) if options.side else None
     timeline = morph(options.frames, options.steps, size)
     batch = options.batch or studio.suggested_batch_size(studio.check_size(size))
-    seconds = whole_job(
+    found = whole_job(
         studio,
         timeline,
         batch,
@@ -207,7 +210,7 @@ def main() -> None:
     way = "one after another" if options.no_overlap else "overlapped"
     print(f"{studio.parts.device}, {studio.parts.dtype}, {platform.machine()}, ", end="")
     print(f"{options.frames} frames, {options.steps} steps, batches of {batch}, {way}\n")
-    print(table(seconds, options.frames))
+    print(table(found, options.frames))
 
 
 if __name__ == "__main__":

@@ -90,10 +90,9 @@ class Worker:
             SdcreativeError: as from ``Studio.render``.
         """
         composed, made = self.composed, deque[tuple[int, Future[bytes]]]()
-        device = self.studio.parts.device.type
-        packers = keepers(device)
+        packers = keepers(self.studio.parts.device.type)
         # A GPU goes on meanwhile; a CPU has no core to spare.
-        waiting = 0 if device == "cpu" else 2 * packers
+        waiting = 2 * packers if packers > 1 else 0
         evaluations = 0
 
         def count(more: int) -> None:

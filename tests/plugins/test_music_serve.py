@@ -651,7 +651,13 @@ def test_the_command_until_ctrl_c(model: Path, seeds: Path) -> None:
         at = int(said.partition("127.0.0.1:")[2].partition("/")[0])
         client = http.client.HTTPConnection("127.0.0.1", at, timeout=60)
         client.request("POST", RIFF, json.dumps(question(num_inference_steps=1000)))
-        time.sleep(1)
+
+        def is_making() -> bool:
+            asking = http.client.HTTPConnection("127.0.0.1", at, timeout=60)
+            asking.request("GET", "/")
+            return bool(json.load(asking.getresponse())["making"])
+
+        until(is_making, 60)
         process.send_signal(signal.SIGINT)
         assert client.getresponse().status == 503
         _, errors = process.communicate(timeout=60)

@@ -7,6 +7,7 @@ import re
 import signal
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -25,8 +26,8 @@ from sdcreative import (
 from sdcreative.media.writers import Writer
 from sdcreative.runs.kept import Kept, KeptFrames
 from sdcreative.runs.run import find_run
-from sdcreative.runs.store import FrameStore
-from sdcreative.spreading import processes
+from sdcreative.runs.store import FrameStore, frame_file
+from sdcreative.spreading import processes, worker
 from sdcreative.spreading.driver import Driver
 from sdcreative.spreading.messages import Done, Event, Failed, Lost, Made, Order, Ready, Task
 from sdcreative.spreading.wanted import Spread, read_spread
@@ -84,6 +85,25 @@ def test_two_workers_make_the_film_of_one_process(
     made = alone(**changes)
     render("film/", TWO, **changes)
     assert len(started) == 2
+    assert (frames(), pictures()) == made
+
+
+def test_frames_that_several_threads_pack_come_all_and_each_once(
+    alone: Any, started: list[ForkedProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As beside a GPU."""
+    made = alone()
+    packing, packed = Barrier(2), []
+
+    def pack(picture: Any) -> bytes:
+        packed.append(picture)
+        if len(packed) <= 2:
+            packing.wait(timeout=20)  # breaks unless two are packed at a time
+        return frame_file(picture)
+
+    monkeypatch.setattr(worker, "frame_file", pack)
+    monkeypatch.setattr(worker, "keepers", lambda device: 3)
+    render("film/", Spread(count=1, plugins=False))
     assert (frames(), pictures()) == made
 
 
@@ -218,8 +238,6 @@ def test_a_tool_that_is_not_there_is_said() -> None:
 def test_an_error_is_the_same_one_line_wherever_it_was_raised(
     home: Any, started: list[ForkedProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sdcreative.spreading import worker
-
     def refuse(*args: Any) -> None:
         raise UsageError("frame 3: strength is 2; give 0 to 1")
 

@@ -63,12 +63,14 @@ class OneDnnLinear(nn.Linear):
     def forward(self, rows: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
         weight, bias = self.weight, self.bias
-        # Inductor has this product for weights that never change only.
+        # Inductor has this product for weights that never change only; for weights that lie apart,
+        # as columns of larger ones do, oneDNN has none that is fast.
         if (
             torch.compiler.is_compiling()
             or rows.dtype != torch.float32
             or weight.dtype != torch.float32
             or weight.device.type != "cpu"
+            or not weight.is_contiguous()
             or rows.numel() == 0
             or not torch.backends.mkldnn.enabled
             or torch.is_autocast_enabled("cpu")

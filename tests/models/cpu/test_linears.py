@@ -73,7 +73,9 @@ def test_a_row_does_not_depend_on_those_beside_it() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")
-@pytest.mark.parametrize("how", ["bfloat16", "float64", "autocast", "switched off", "compiled"])
+@pytest.mark.parametrize(
+    "how", ["bfloat16", "float64", "autocast", "switched off", "compiled", "columns"]
+)
 def test_other_types_go_their_usual_way(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> torch.Tensor:
         raise AssertionError("by oneDNN")
@@ -93,6 +95,9 @@ def test_other_types_go_their_usual_way(how: str, monkeypatch: pytest.MonkeyPatc
     elif how == "switched off":
         with torch.backends.mkldnn.flags(enabled=False):
             assert torch.equal(quick(rows), plain(rows))
+    elif how == "columns":
+        quick.weight = plain.weight = nn.Parameter(torch.randn(80, 96)[:, :48])
+        assert torch.equal(quick(rows), plain(rows))
     else:
         assert torch.equal(quick(rows), plain(rows))
     if how == "autocast" and torch.backends.mkldnn.is_available():

@@ -201,6 +201,15 @@ def begin(server: RiffServer, **changes: Any) -> socket.socket:
     return client
 
 
+def begin_in_order(server: RiffServer, *alphas: float) -> list[socket.socket]:
+    """The same for several, each of which waits before the next one comes."""
+    clients = []
+    for alpha in alphas:
+        clients.append(begin(server, alpha=alpha))
+        until(lambda: server.queue.counts() == (1, len(clients) - 1))
+    return clients
+
+
 def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
     end = time.monotonic() + seconds
     while not true():
@@ -555,8 +564,7 @@ def test_origins_that_are_none(origin: str) -> None:
 
 def test_a_full_queue_says_when_to_come_again(patient: Patient) -> None:
     with serving(patient, queue=1) as server:
-        first, second = begin(server, alpha=0.1), begin(server, alpha=0.2)
-        until(lambda: server.queue.counts() == (1, 1))
+        first, second = begin_in_order(server, 0.1, 0.2)
         full = ask(server, body=question())
         assert full.status == 503 and int(full.headers["Retry-After"]) >= 1
         assert "1 requests wait" in full.line
@@ -579,8 +587,7 @@ def test_without_a_queue_there_is_one_at_a_time(patient: Patient) -> None:
 
 
 def test_clients_that_go_away_are_forgotten(server: RiffServer, patient: Patient) -> None:
-    first, second, third = (begin(server, alpha=n / 10) for n in (1, 2, 3))
-    until(lambda: server.queue.counts() == (1, 2))
+    first, second, third = begin_in_order(server, 0.1, 0.2, 0.3)
     second.close()
     until(lambda: server.queue.counts() == (1, 1))
     assert not patient.left.is_set()

@@ -117,10 +117,13 @@ class KeptFrames(Kept):
         return self.store.path(self.keys[index]).read_bytes()
 
     def _gone(self, index: int) -> RenderError:
-        """A file whose checksums are right and whose pixels are not would be found there again."""
-        self.store.remove(self.keys[index])
+        """What there is to say; a file that could only not be read just now stays."""
+        key = self.keys[index]
+        if self.store.whole(key) and self.store.read(key) is None:
+            # By its checksums alone it would be taken for sound the next time, too.
+            self.store.remove(key)
         return RenderError(
-            f"frame {index}: its file {self.store.path(self.keys[index])} was damaged, changed or "
+            f"frame {index}: its file {self.store.path(key)} was damaged, changed or "
             "removed; run the same command again, and it is made anew"
         )
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
+import pytest
+from PIL import Image, PngImagePlugin
 
-from sdcreative import Between, Blend, Frame, Noise, Shot, Timeline
+from sdcreative import Between, Blend, Frame, Noise, RenderError, Shot, Timeline
 from sdcreative.runs.kept import KeptFrames, spans, unspan
-from sdcreative.runs.store import FrameStore
+from sdcreative.runs.store import DIGEST, FrameStore
 
 KEYS = [f"{n:032x}" for n in range(6)]
 
@@ -39,6 +41,36 @@ def test_who_goes_on_composes_the_same_batches(tmp_path: Path) -> None:
     assert kept.missing == {3, 4, 5}
     (tmp_path / KEYS[0][:2] / f"{KEYS[0]}.png").unlink()
     assert KeptFrames(FrameStore(tmp_path), KEYS, composed=[4]).composed == {0, 3, 4, 5}
+
+
+def test_pixels_that_were_changed_are_found_when_they_are_read(tmp_path: Path) -> None:
+    kept = KeptFrames(stored(tmp_path, 0, 1), KEYS)
+    changed = kept.store.path(KEYS[1])
+    with Image.open(changed) as opened:
+        info = PngImagePlugin.PngInfo()
+        info.add_text(DIGEST, opened.info[DIGEST])
+    Image.new("RGB", (8, 8), "white").save(changed, pnginfo=info)
+    assert KeptFrames(kept.store, KEYS).finished(1)
+    with pytest.raises(RenderError, match=r"frame 1: .*run the same command again"):
+        kept.picture(1)
+    again = KeptFrames(kept.store, KEYS)
+    assert not again.finished(1) and again.finished(0)
+
+
+def test_a_frame_that_cannot_be_read_just_now_is_not_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = KeptFrames(stored(tmp_path, 0), KEYS)
+    with monkeypatch.context() as patched:
+        answers = iter([None])  # as where too many files are open
+
+        def read(store: FrameStore, key: str, honest: Any = FrameStore.read) -> Any:
+            return next(answers, honest(store, key))
+
+        patched.setattr(FrameStore, "read", read)
+        with pytest.raises(RenderError, match="frame 0"):
+            kept.file(0)
+    assert kept.file(0) and kept.picture(0)
 
 
 def test_a_frame_that_comes_again_is_made_once(tmp_path: Path) -> None:

@@ -4,20 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from sdcreative import Between, Blend, Frame, Noise, RenderError, Shot, Timeline
 from sdcreative.runs.kept import KeptFrames, spans, unspan
-from sdcreative.runs.store import DIGEST, FrameStore
-
-KEYS = [f"{n:032x}" for n in range(6)]
-
-
-def stored(folder: Path, *indexes: int) -> FrameStore:
-    store = FrameStore(folder)
-    for index in indexes:
-        store.write(KEYS[index], Image.new("RGB", (8, 8), (index, 0, 0)))
-    return store
+from sdcreative.runs.store import FrameStore
+from stored_frames import KEYS, change_pixels, stored
 
 
 def test_spans_and_back() -> None:
@@ -45,11 +37,7 @@ def test_who_goes_on_composes_the_same_batches(tmp_path: Path) -> None:
 
 def test_pixels_that_were_changed_are_found_when_they_are_read(tmp_path: Path) -> None:
     kept = KeptFrames(stored(tmp_path, 0, 1), KEYS)
-    changed = kept.store.path(KEYS[1])
-    with Image.open(changed) as opened:
-        info = PngImagePlugin.PngInfo()
-        info.add_text(DIGEST, opened.info[DIGEST])
-    Image.new("RGB", (8, 8), "white").save(changed, pnginfo=info)
+    change_pixels(kept.store.path(KEYS[1]))
     assert KeptFrames(kept.store, KEYS).finished(1)
     with pytest.raises(RenderError, match=r"frame 1: .*run the same command again"):
         kept.picture(1)

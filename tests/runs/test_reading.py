@@ -12,15 +12,11 @@ from sdcreative import RenderError
 from sdcreative.runs.kept import Kept, KeptFrames
 from sdcreative.runs.reading import Reader, in_order
 from sdcreative.runs.store import FrameStore
+from stored_frames import KEYS, stored
 
-KEYS = [f"{n:032x}" for n in range(6)]
 
-
-def stored(folder: Path, *indexes: int) -> KeptFrames:
-    store = FrameStore(folder)
-    for index in indexes:
-        store.write(KEYS[index], Image.new("RGB", (8, 8), (index, 0, 0)))
-    return KeptFrames(store, KEYS)
+def kept_frames(folder: Path, *indexes: int) -> KeptFrames:
+    return KeptFrames(stored(folder, *indexes), KEYS)
 
 
 def number(picture: Image.Image) -> int:
@@ -29,7 +25,7 @@ def number(picture: Image.Image) -> int:
 
 
 def test_all_come_in_order(tmp_path: Path) -> None:
-    kept = stored(tmp_path, *range(6))
+    kept = kept_frames(tmp_path, *range(6))
     assert [number(picture) for picture in in_order(kept, 6)] == [0, 1, 2, 3, 4, 5]
 
 
@@ -50,7 +46,7 @@ def test_several_are_read_at_a_time() -> None:
 
 
 def test_what_is_not_made_yet_is_read_when_it_is(tmp_path: Path) -> None:
-    kept = stored(tmp_path, 0, 2)
+    kept = kept_frames(tmp_path, 0, 2)
     with Reader(kept, 6, threads=6) as reader:
         assert number(reader.picture(0)) == 0
         for index in (1, 3, 4, 5):
@@ -61,7 +57,7 @@ def test_what_is_not_made_yet_is_read_when_it_is(tmp_path: Path) -> None:
 def test_a_changed_frame_ends_the_film_at_its_turn_and_is_made_anew_the_next_time(
     tmp_path: Path,
 ) -> None:
-    kept = stored(tmp_path, *range(6))
+    kept = kept_frames(tmp_path, *range(6))
     changed = kept.store.path(KEYS[2])
     changed.write_bytes(changed.read_bytes()[:60])
     pictures = in_order(kept, 6)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from sdcreative import OutputError
 from sdcreative.runs import store as store_module
-from sdcreative.runs.store import DIGEST, FrameStore, check_writable
+from sdcreative.runs.store import FrameStore, check_writable
+from stored_frames import change_pixels
 
 KEY = "0123456789abcdef" * 2
 
@@ -29,15 +30,6 @@ def test_a_picture_comes_back_as_it_was(store: FrameStore) -> None:
     assert back is not None
     assert (np.asarray(back) == np.asarray(picture())).all()
     assert list(store) == [KEY]
-
-
-def change_pixels(path: Path) -> None:
-    """As a program does that keeps the texts of a file."""
-    with Image.open(path) as opened:
-        info = PngImagePlugin.PngInfo()
-        info.add_text(DIGEST, opened.info[DIGEST])
-        size = opened.size
-    Image.new("RGB", size).save(path, "PNG", pnginfo=info)
 
 
 @pytest.mark.parametrize("damage", ["cut", "zero", "flip", "other", "html"])
